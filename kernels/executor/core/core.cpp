@@ -41,8 +41,8 @@ Core::Core(int32_t block, int32_t blocks, const Device& device, const GlobalMemo
 
 void Core::Begin() {
   // All ones is a NaN in every floating format, so a value that nobody wrote shows in the results.
-  ub_.reset(static_cast<uint8_t*>(std::aligned_alloc(512, kUbStorageBytes)));
-  std::memset(ub_.get(), 0xff, kUbStorageBytes);
+  ub_.reset(static_cast<uint8_t*>(std::aligned_alloc(512, kMostUbBytes)));
+  std::memset(ub_.get(), 0xff, kMostUbBytes);
   view_.ub = ub_.get();
   ChoosePolicy();
   for (Observer* observer : observers_) observer->BeginCore(view_);
@@ -233,7 +233,7 @@ bool Core::MemoryExists(const AccessList& accesses) const {
     const Access& access = accesses[i];
     const uint64_t low = access.Low();
     const uint64_t high = access.High();
-    if (access.space == Space::kUb ? low > high || high > kUbStorageBytes
+    if (access.space == Space::kUb ? low > high || high > kMostUbBytes
                                    : memory_.Host(low, high) == nullptr) {
       return false;
     }
@@ -258,6 +258,7 @@ void Core::Execute(const Instr& instr, AccessList& accesses) {
     case Op::kBarrier:
     case Op::kSyncAll:
     case Op::kCleanCache:
+    case Op::kForget:
       return;
     default:
       if (exists) Perform(instr);

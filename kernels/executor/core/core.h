@@ -18,8 +18,6 @@
 
 namespace executor {
 
-constexpr uint32_t kUbStorageBytes = 256 * 1024;  // the largest physical UB
-
 // Thrown through the kernel to unwind it when its core cannot go on.
 struct CoreAbort {};
 
@@ -43,6 +41,7 @@ class Core {
   void ReportQueue(const QueueCall& call);
   void ReportMisuse(const std::string& text, Where where);
   void RegisterChanged(Where where);
+  void DeclareCrossCoreScheduler(bool has) { view_.cross_core_scheduler = has; }
   [[noreturn]] void Abort();
   void AbortIfAsked();
   Registers& registers() { return view_.registers; }

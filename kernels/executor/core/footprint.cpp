@@ -231,6 +231,12 @@ Lanes LanesOf(const Instr& instr) {
 void FootprintOf(const Instr& instr, AccessList& list) {
   if (IsDma(instr.op)) return AddDma(instr, list);
   if (instr.op >= Op::kGetValue && instr.op <= Op::kGmSetValue) return AddElement(instr, list);
+  if (instr.op == Op::kForget) {
+    Access access;
+    access.base = instr.dst.offset;
+    access.run_bytes = instr.dst.end - instr.dst.begin;
+    return list.Add(access);
+  }
   if (!IsVector(instr.op)) return;
   if (instr.op == Op::kBrcb) {
     const uint32_t repeats = static_cast<uint32_t>(std::max<int64_t>(instr.repeat, 0));

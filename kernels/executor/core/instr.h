@@ -15,6 +15,7 @@ using Where = std::source_location;
 enum class Pipe : uint8_t { kS, kV, kMte2, kMte3 };
 constexpr int kPipes = 4;
 constexpr uint32_t kBlockBytes = 32;    // one DataBlock of UB
+constexpr uint32_t kMostUbBytes = 256 * 1024;  // the largest physical UB
 constexpr uint32_t kRepeatBytes = 256;  // what one repeat of a vector instruction covers
 
 constexpr const char* Name(Pipe pipe) {
@@ -95,6 +96,7 @@ enum class Op : uint8_t {
   kWaitFlag,
   kBarrier,
   kSyncAll,
+  kForget,  // a queue gave the buffer out again: what it held is no longer data
   kCount
 };
 
@@ -107,7 +109,7 @@ constexpr const char* Name(Op op) {
       "Cast",        "Copy",          "Duplicate",  "Brcb",           "Gather",
       "WholeReduceSum", "BlockReduceSum", "PairReduceSum", "DataCopy(GM to UB)", "DataCopy(UB to GM)",
       "GetValue",    "SetValue",      "GlobalTensor.GetValue", "GlobalTensor.SetValue",
-      "DataCacheCleanAndInvalid", "SetFlag", "WaitFlag", "PipeBarrier", "SyncAll"};
+      "DataCacheCleanAndInvalid", "SetFlag", "WaitFlag", "PipeBarrier", "SyncAll", "AllocTensor"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Op::kCount));
   return kNames[static_cast<int>(op)];
 }
@@ -170,8 +172,15 @@ struct Dma {
   Atomic atomic = Atomic::kNone;
   Type atomic_type = Type::kNone;
   CacheHint hint = CacheHint::kNormal;
-  int64_t raw_block_count = 0;  // as passed, before narrowing to the field's type
 };
+
+// A parameter whose value did not fit its field, so that the hardware would see another one.
+struct CutField {
+  const char* name = "";
+  int64_t passed = 0;
+  int64_t limit = 0;
+};
+constexpr int kMostCutFields = 3;
 
 struct Instr {
   Op op = Op::kAdd;
@@ -201,6 +210,9 @@ struct Instr {
   Event event;
   int32_t event_id = 0;
   bool all_pipes = false;  // PipeBarrier<PIPE_ALL>
+
+  int cut_count = 0;
+  CutField cut[kMostCutFields];
 };
 
 }  // namespace executor

@@ -59,6 +59,7 @@ struct CoreView {
   std::vector<UbBuffer> ub_buffers;
   Registers registers;
   const uint8_t* ub = nullptr;
+  bool cross_core_scheduler = true;  // false once the kernel declares a type without it
 };
 
 struct LaunchView {

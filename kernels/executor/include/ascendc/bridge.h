@@ -24,6 +24,19 @@ constexpr Type TypeOf() {
   return Type::kNone;
 }
 
+inline void DeclareKernelType(KernelMetaType type) {
+  CurrentCore().DeclareCrossCoreScheduler(type == KERNEL_TYPE_MIX_AIV_1_0);
+}
+
+// Takes a field's value into an instruction, and notes when it did not fit the field.
+template <class T>
+T Take(Instr& instr, const char* name, const Field<T>& field) {
+  if (field.WasCut() && instr.cut_count < kMostCutFields) {
+    instr.cut[instr.cut_count++] = {name, field.passed(), std::numeric_limits<T>::max()};
+  }
+  return field;
+}
+
 template <class T>
 uint64_t BitsOf(const T& value) {
   static_assert(sizeof(T) <= 8);

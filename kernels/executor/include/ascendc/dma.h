@@ -39,10 +39,11 @@ template <class T>
 void IssueCopy(const AscendC::LocalTensor<T>& local, const AscendC::GlobalTensor<T>& global,
                bool load, const AscendC::DataCopyParams& params, Where where) {
   Instr instr = MakeDma(local, global, load, DmaForm::kBlocks, where);
-  instr.dma.block_count = params.blockCount;
-  instr.dma.block_bytes = params.blockLen * kBlockBytes;
-  const int64_t src = (static_cast<int64_t>(params.blockLen) + params.srcStride) * kBlockBytes;
-  const int64_t dst = (static_cast<int64_t>(params.blockLen) + params.dstStride) * kBlockBytes;
+  const int64_t blocks = Take(instr, "blockLen", params.blockLen);
+  instr.dma.block_count = Take(instr, "blockCount", params.blockCount);
+  instr.dma.block_bytes = static_cast<uint32_t>(blocks * kBlockBytes);
+  const int64_t src = (blocks + Take(instr, "srcStride", params.srcStride)) * kBlockBytes;
+  const int64_t dst = (blocks + Take(instr, "dstStride", params.dstStride)) * kBlockBytes;
   instr.dma.gm_stride = load ? src : dst;
   instr.dma.ub_stride = load ? dst : src;
   CurrentCore().Issue(instr);
@@ -55,7 +56,7 @@ void IssuePad(const AscendC::LocalTensor<T>& local, const AscendC::GlobalTensor<
               uint64_t pad_bits, Where where) {
   Instr instr = MakeDma(local, global, load, DmaForm::kPad, where);
   Dma& dma = instr.dma;
-  dma.block_count = params.blockCount;
+  dma.block_count = Take(instr, "blockCount", params.blockCount);
   dma.block_bytes = params.blockLen;
   dma.is_pad = is_pad;
   dma.left_bytes = left * static_cast<uint32_t>(sizeof(T));

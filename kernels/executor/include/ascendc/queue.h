@@ -232,7 +232,9 @@ class TQueBind {
         GetTPipePtr()->ReleaseEventID<freeBufEvt>(buffer.freeBufEvtID, where);
         buffer.freeBufEvtID = INVALID_TEVENTID;
       }
-      return MakeTensor<T>(&buffer, 0, buffer.dataLen);
+      LocalTensor<T> tensor = MakeTensor<T>(&buffer, 0, buffer.dataLen);
+      Forget(tensor.operand(), where);
+      return tensor;
     }
     Report(executor::QueueEvent::kAlloc, nullptr,
            count_ == 0 ? "the queue has no InitBuffer" : "every buffer of the queue is in use", where);
@@ -310,6 +312,16 @@ class TQueBind {
     call.problem = problem;
     call.where = where;
     executor::CurrentCore().ReportQueue(call);
+  }
+
+  // In the pipe that fills the buffer, behind the wait for the buffer's last user.
+  static void Forget(const executor::UbOperand& operand, executor::Where where) {
+    executor::Instr instr;
+    instr.op = executor::Op::kForget;
+    instr.pipe = executor::EventOf(freeBufEvt).to;
+    instr.where = where;
+    instr.dst = operand;
+    executor::CurrentCore().Issue(instr);
   }
 
   template <HardEvent event>

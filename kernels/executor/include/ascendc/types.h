@@ -15,8 +15,8 @@
 #define __inout_pipe__(pipe)
 #define GM_ADDR __gm__ uint8_t*
 
-// In a kernel's body. The executor runs vector cores only and records no kernel type.
-#define KERNEL_TASK_TYPE_DEFAULT(type) static_assert(static_cast<int>(type) >= 0)
+// In a kernel's body: tells the executor whether the launch has the cross-core scheduler that SyncAll needs.
+#define KERNEL_TASK_TYPE_DEFAULT(type) ::executor::DeclareKernelType(type)
 
 enum KernelMetaType : int {
   KERNEL_TYPE_AIV_ONLY,
@@ -35,6 +35,28 @@ enum event_t : int32_t {
   EVENT_ID6,
   EVENT_ID7
 };
+
+namespace executor {
+
+void DeclareKernelType(KernelMetaType type);
+
+// An integer parameter of CANN's width that remembers what was passed before it was cut to that width.
+template <class T>
+class Field {
+ public:
+  template <class I, class = std::enable_if_t<std::is_integral_v<I>>>
+  constexpr Field(I value)  // NOLINT: implicit, as the plain integer it stands for
+      : value_(static_cast<T>(value)), passed_(static_cast<int64_t>(value)) {}
+  constexpr operator T() const { return value_; }  // NOLINT: implicit, as the plain integer it stands for
+  constexpr int64_t passed() const { return passed_; }
+  constexpr bool WasCut() const { return static_cast<int64_t>(value_) != passed_; }
+
+ private:
+  T value_;
+  int64_t passed_;
+};
+
+}  // namespace executor
 
 class half {
  public:
@@ -66,6 +88,7 @@ namespace AscendC {
 
 using TEventID = int8_t;
 using TTagType = int32_t;
+using executor::Field;
 
 constexpr int32_t ONE_BLK_SIZE = 32;
 constexpr int32_t DEFAULT_BLK_NUM = 8;
@@ -73,6 +96,8 @@ constexpr int32_t DEFAULT_BLK_STRIDE = 1;
 constexpr uint8_t DEFAULT_REPEAT_STRIDE = 8;
 constexpr uint8_t DEFAULT_DATA_COPY_NBURST = 1;
 constexpr uint8_t DEFAULT_DATA_COPY_STRIDE = 0;
+constexpr uint64_t MASK_PLACEHOLDER = 0;
+constexpr uint64_t MASK_PLACEHOLDER_LIST[2] = {0, 0};
 
 inline bfloat16_t ToBfloat16(const float& value) {
   return bfloat16_t::FromBits(executor::FloatToBf16Rint(value));
@@ -141,34 +166,34 @@ enum class DcciDst : uint64_t { CACHELINE_ALL = 0, CACHELINE_UB, CACHELINE_OUT, 
 
 struct DataCopyParams {
   DataCopyParams() = default;
-  DataCopyParams(uint16_t count, uint16_t len, uint16_t src_stride, uint16_t dst_stride)
+  DataCopyParams(Field<uint16_t> count, Field<uint16_t> len, Field<uint16_t> src_stride, Field<uint16_t> dst_stride)
       : blockCount(count), blockLen(len), srcStride(src_stride), dstStride(dst_stride) {}
-  uint16_t blockCount = DEFAULT_DATA_COPY_NBURST;
-  uint16_t blockLen = 0;
-  uint16_t srcStride = DEFAULT_DATA_COPY_STRIDE;
-  uint16_t dstStride = DEFAULT_DATA_COPY_STRIDE;
+  Field<uint16_t> blockCount = DEFAULT_DATA_COPY_NBURST;
+  Field<uint16_t> blockLen = 0;
+  Field<uint16_t> srcStride = DEFAULT_DATA_COPY_STRIDE;
+  Field<uint16_t> dstStride = DEFAULT_DATA_COPY_STRIDE;
 };
 
 struct DataCopyPadParams {
   DataCopyPadParams() = default;
-  DataCopyPadParams(bool is_pad, uint8_t left, uint8_t right, uint64_t value)
+  DataCopyPadParams(bool is_pad, Field<uint8_t> left, Field<uint8_t> right, uint64_t value)
       : isPad(is_pad), leftPadding(left), rightPadding(right), paddingValue(value) {}
   bool isPad = false;
-  uint8_t leftPadding = 0;
-  uint8_t rightPadding = 0;
+  Field<uint8_t> leftPadding = 0;
+  Field<uint8_t> rightPadding = 0;
   uint64_t paddingValue = 0;
 };
 
 struct DataCopyExtParams {
   DataCopyExtParams() = default;
-  DataCopyExtParams(uint16_t count, uint32_t len, uint32_t src_stride, uint32_t dst_stride,
+  DataCopyExtParams(Field<uint16_t> count, uint32_t len, uint32_t src_stride, uint32_t dst_stride,
                     uint32_t reserved)
       : blockCount(count),
         blockLen(len),
         srcStride(src_stride),
         dstStride(dst_stride),
         rsv(reserved) {}
-  uint16_t blockCount = DEFAULT_DATA_COPY_NBURST;
+  Field<uint16_t> blockCount = DEFAULT_DATA_COPY_NBURST;
   uint32_t blockLen = 0;
   uint32_t srcStride = DEFAULT_DATA_COPY_STRIDE;
   uint32_t dstStride = DEFAULT_DATA_COPY_STRIDE;
@@ -178,32 +203,32 @@ struct DataCopyExtParams {
 template <typename T>
 struct DataCopyPadExtParams {
   DataCopyPadExtParams() = default;
-  DataCopyPadExtParams(bool is_pad, uint8_t left, uint8_t right, T value)
+  DataCopyPadExtParams(bool is_pad, Field<uint8_t> left, Field<uint8_t> right, T value)
       : isPad(is_pad), leftPadding(left), rightPadding(right), paddingValue(value) {}
   bool isPad = false;
-  uint8_t leftPadding = 0;
-  uint8_t rightPadding = 0;
+  Field<uint8_t> leftPadding = 0;
+  Field<uint8_t> rightPadding = 0;
   T paddingValue = 0;
 };
 
 struct CopyRepeatParams {
   CopyRepeatParams() = default;
-  CopyRepeatParams(uint16_t dst_stride, uint16_t src_stride, uint16_t dst_repeat_size,
-                   uint16_t src_repeat_size)
+  CopyRepeatParams(Field<uint16_t> dst_stride, Field<uint16_t> src_stride, Field<uint16_t> dst_repeat_size,
+                   Field<uint16_t> src_repeat_size)
       : dstStride(dst_stride),
         srcStride(src_stride),
         dstRepeatSize(dst_repeat_size),
         srcRepeatSize(src_repeat_size) {}
-  uint16_t dstStride = DEFAULT_DATA_COPY_STRIDE;
-  uint16_t srcStride = DEFAULT_DATA_COPY_STRIDE;
-  uint16_t dstRepeatSize = DEFAULT_REPEAT_STRIDE;
-  uint16_t srcRepeatSize = DEFAULT_REPEAT_STRIDE;
+  Field<uint16_t> dstStride = DEFAULT_DATA_COPY_STRIDE;
+  Field<uint16_t> srcStride = DEFAULT_DATA_COPY_STRIDE;
+  Field<uint16_t> dstRepeatSize = DEFAULT_REPEAT_STRIDE;
+  Field<uint16_t> srcRepeatSize = DEFAULT_REPEAT_STRIDE;
 };
 
 struct BinaryRepeatParams {
   BinaryRepeatParams() = default;
-  BinaryRepeatParams(uint8_t dst_blk, uint8_t src0_blk, uint8_t src1_blk, uint8_t dst_rep,
-                     uint8_t src0_rep, uint8_t src1_rep)
+  BinaryRepeatParams(Field<uint8_t> dst_blk, Field<uint8_t> src0_blk, Field<uint8_t> src1_blk, Field<uint8_t> dst_rep,
+                     Field<uint8_t> src0_rep, Field<uint8_t> src1_rep)
       : dstBlkStride(dst_blk),
         src0BlkStride(src0_blk),
         src1BlkStride(src1_blk),
@@ -211,32 +236,32 @@ struct BinaryRepeatParams {
         src0RepStride(src0_rep),
         src1RepStride(src1_rep) {}
   uint32_t blockNumber = DEFAULT_BLK_NUM;
-  uint8_t dstBlkStride = DEFAULT_BLK_STRIDE;
-  uint8_t src0BlkStride = DEFAULT_BLK_STRIDE;
-  uint8_t src1BlkStride = DEFAULT_BLK_STRIDE;
-  uint8_t dstRepStride = DEFAULT_REPEAT_STRIDE;
-  uint8_t src0RepStride = DEFAULT_REPEAT_STRIDE;
-  uint8_t src1RepStride = DEFAULT_REPEAT_STRIDE;
+  Field<uint8_t> dstBlkStride = DEFAULT_BLK_STRIDE;
+  Field<uint8_t> src0BlkStride = DEFAULT_BLK_STRIDE;
+  Field<uint8_t> src1BlkStride = DEFAULT_BLK_STRIDE;
+  Field<uint8_t> dstRepStride = DEFAULT_REPEAT_STRIDE;
+  Field<uint8_t> src0RepStride = DEFAULT_REPEAT_STRIDE;
+  Field<uint8_t> src1RepStride = DEFAULT_REPEAT_STRIDE;
 };
 
 struct UnaryRepeatParams {
   UnaryRepeatParams() = default;
-  UnaryRepeatParams(uint16_t dst_blk, uint16_t src_blk, uint8_t dst_rep, uint8_t src_rep)
+  UnaryRepeatParams(Field<uint16_t> dst_blk, Field<uint16_t> src_blk, Field<uint8_t> dst_rep, Field<uint8_t> src_rep)
       : dstBlkStride(dst_blk), srcBlkStride(src_blk), dstRepStride(dst_rep), srcRepStride(src_rep) {}
   uint32_t blockNumber = DEFAULT_BLK_NUM;
-  uint16_t dstBlkStride = DEFAULT_BLK_STRIDE;
-  uint16_t srcBlkStride = DEFAULT_BLK_STRIDE;
-  uint8_t dstRepStride = DEFAULT_REPEAT_STRIDE;
-  uint8_t srcRepStride = DEFAULT_REPEAT_STRIDE;
+  Field<uint16_t> dstBlkStride = DEFAULT_BLK_STRIDE;
+  Field<uint16_t> srcBlkStride = DEFAULT_BLK_STRIDE;
+  Field<uint8_t> dstRepStride = DEFAULT_REPEAT_STRIDE;
+  Field<uint8_t> srcRepStride = DEFAULT_REPEAT_STRIDE;
 };
 
 struct BrcbRepeatParams {
   BrcbRepeatParams() = default;
-  BrcbRepeatParams(uint16_t dst_blk, uint16_t dst_rep)
+  BrcbRepeatParams(Field<uint16_t> dst_blk, Field<uint16_t> dst_rep)
       : dstRepStride(dst_rep), dstBlkStride(dst_blk) {}
   uint32_t blockNumber = DEFAULT_BLK_NUM;
-  uint16_t dstRepStride = DEFAULT_REPEAT_STRIDE;
-  uint16_t dstBlkStride = DEFAULT_BLK_STRIDE;
+  Field<uint16_t> dstRepStride = DEFAULT_REPEAT_STRIDE;
+  Field<uint16_t> dstBlkStride = DEFAULT_BLK_STRIDE;
 };
 
 }  // namespace AscendC

@@ -43,7 +43,7 @@ inline void IssueWithRegisters(Instr& instr, int64_t repeat) {
 }
 
 template <bool isSetMask>
-void IssueMasked(Instr& instr, const uint64_t mask[], int64_t repeat) {
+void IssueMasked(Instr& instr, const uint64_t mask[], const Field<uint8_t>& repeat) {
   instr.sets_mask = isSetMask;
   if constexpr (isSetMask) {
     Registers& registers = CurrentCore().registers();
@@ -51,11 +51,11 @@ void IssueMasked(Instr& instr, const uint64_t mask[], int64_t repeat) {
     registers.mask[1] = mask[1];
     registers.mask_explicit = false;
   }
-  IssueWithRegisters(instr, repeat);
+  IssueWithRegisters(instr, Take(instr, "repeatTimes", repeat));
 }
 
 template <bool isSetMask>
-void IssueMasked(Instr& instr, uint64_t lanes, int64_t repeat) {
+void IssueMasked(Instr& instr, uint64_t lanes, const Field<uint8_t>& repeat) {
   if constexpr (isSetMask) instr.mask_argument = static_cast<int64_t>(lanes);
   const uint64_t mask[2] = {lanes >= 64 ? ~0ull : (1ull << lanes) - 1,
                             lanes <= 64    ? 0
@@ -65,19 +65,19 @@ void IssueMasked(Instr& instr, uint64_t lanes, int64_t repeat) {
 }
 
 inline void SetStrides(Instr& instr, const AscendC::BinaryRepeatParams& params) {
-  instr.dst.blk_stride = params.dstBlkStride;
-  instr.dst.rep_stride = params.dstRepStride;
-  instr.src0.blk_stride = params.src0BlkStride;
-  instr.src0.rep_stride = params.src0RepStride;
-  instr.src1.blk_stride = params.src1BlkStride;
-  instr.src1.rep_stride = params.src1RepStride;
+  instr.dst.blk_stride = Take(instr, "dstBlkStride", params.dstBlkStride);
+  instr.dst.rep_stride = Take(instr, "dstRepStride", params.dstRepStride);
+  instr.src0.blk_stride = Take(instr, "src0BlkStride", params.src0BlkStride);
+  instr.src0.rep_stride = Take(instr, "src0RepStride", params.src0RepStride);
+  instr.src1.blk_stride = Take(instr, "src1BlkStride", params.src1BlkStride);
+  instr.src1.rep_stride = Take(instr, "src1RepStride", params.src1RepStride);
 }
 
 inline void SetStrides(Instr& instr, const AscendC::UnaryRepeatParams& params) {
-  instr.dst.blk_stride = params.dstBlkStride;
-  instr.dst.rep_stride = params.dstRepStride;
-  instr.src0.blk_stride = params.srcBlkStride;
-  instr.src0.rep_stride = params.srcRepStride;
+  instr.dst.blk_stride = Take(instr, "dstBlkStride", params.dstBlkStride);
+  instr.dst.rep_stride = Take(instr, "dstRepStride", params.dstRepStride);
+  instr.src0.blk_stride = Take(instr, "srcBlkStride", params.srcBlkStride);
+  instr.src0.rep_stride = Take(instr, "srcRepStride", params.srcRepStride);
 }
 
 // Contiguous operands of unlike width: the narrower one moves fewer blocks a repeat.
@@ -143,7 +143,7 @@ using executor::Where;
 #define EXECUTOR_BINARY(NAME)                                                                      \
   template <typename T, bool isSetMask = true>                                                     \
   inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src0,                          \
-                   const LocalTensor<T>& src1, const uint64_t mask[], const uint8_t repeatTimes,   \
+                   const LocalTensor<T>& src1, const uint64_t mask[], const Field<uint8_t> repeatTimes,   \
                    const BinaryRepeatParams& repeatParams, Where where = Where::current()) {       \
     executor::Instr instr = executor::MakeBinary(executor::Op::k##NAME, dst, src0, src1, where);   \
     executor::SetStrides(instr, repeatParams);                                                     \
@@ -151,7 +151,7 @@ using executor::Where;
   }                                                                                                \
   template <typename T, bool isSetMask = true>                                                     \
   inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src0,                          \
-                   const LocalTensor<T>& src1, uint64_t mask, const uint8_t repeatTimes,           \
+                   const LocalTensor<T>& src1, uint64_t mask, const Field<uint8_t> repeatTimes,           \
                    const BinaryRepeatParams& repeatParams, Where where = Where::current()) {       \
     executor::Instr instr = executor::MakeBinary(executor::Op::k##NAME, dst, src0, src1, where);   \
     executor::SetStrides(instr, repeatParams);                                                     \
@@ -176,7 +176,7 @@ EXECUTOR_BINARY(FusedMulAdd)
 
 template <typename T, typename U, bool isSetMask = true>
 inline void MulAddDst(const LocalTensor<T>& dst, const LocalTensor<U>& src0,
-                      const LocalTensor<U>& src1, const uint64_t mask[], const uint8_t repeatTimes,
+                      const LocalTensor<U>& src1, const uint64_t mask[], const Field<uint8_t> repeatTimes,
                       const BinaryRepeatParams& repeatParams, Where where = Where::current()) {
   executor::Instr instr = executor::MakeBinary(executor::Op::kMulAddDst, dst, src0, src1, where);
   executor::SetStrides(instr, repeatParams);
@@ -185,7 +185,7 @@ inline void MulAddDst(const LocalTensor<T>& dst, const LocalTensor<U>& src0,
 
 template <typename T, typename U, bool isSetMask = true>
 inline void MulAddDst(const LocalTensor<T>& dst, const LocalTensor<U>& src0,
-                      const LocalTensor<U>& src1, uint64_t mask, const uint8_t repeatTimes,
+                      const LocalTensor<U>& src1, uint64_t mask, const Field<uint8_t> repeatTimes,
                       const BinaryRepeatParams& repeatParams, Where where = Where::current()) {
   executor::Instr instr = executor::MakeBinary(executor::Op::kMulAddDst, dst, src0, src1, where);
   executor::SetStrides(instr, repeatParams);
@@ -203,7 +203,7 @@ inline void MulAddDst(const LocalTensor<T>& dst, const LocalTensor<U>& src0,
 #define EXECUTOR_UNARY(NAME)                                                                       \
   template <typename T, bool isSetMask = true>                                                     \
   inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, const uint64_t mask[],    \
-                   const uint8_t repeatTimes, const UnaryRepeatParams& repeatParams,               \
+                   const Field<uint8_t> repeatTimes, const UnaryRepeatParams& repeatParams,               \
                    Where where = Where::current()) {                                               \
     executor::Instr instr = executor::MakeUnary(executor::Op::k##NAME, dst, src, where);           \
     executor::SetStrides(instr, repeatParams);                                                     \
@@ -211,7 +211,7 @@ inline void MulAddDst(const LocalTensor<T>& dst, const LocalTensor<U>& src0,
   }                                                                                                \
   template <typename T, bool isSetMask = true>                                                     \
   inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, uint64_t mask,            \
-                   const uint8_t repeatTimes, const UnaryRepeatParams& repeatParams,               \
+                   const Field<uint8_t> repeatTimes, const UnaryRepeatParams& repeatParams,               \
                    Where where = Where::current()) {                                               \
     executor::Instr instr = executor::MakeUnary(executor::Op::k##NAME, dst, src, where);           \
     executor::SetStrides(instr, repeatParams);                                                     \
@@ -236,7 +236,7 @@ EXECUTOR_UNARY(Relu)
 #define EXECUTOR_SCALAR(NAME)                                                                      \
   template <typename T, bool isSetMask = true>                                                     \
   inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue,     \
-                   const uint64_t mask[], const uint8_t repeatTimes,                               \
+                   const uint64_t mask[], const Field<uint8_t> repeatTimes,                               \
                    const UnaryRepeatParams& repeatParams, Where where = Where::current()) {        \
     executor::Instr instr =                                                                        \
         executor::MakeScalar(executor::Op::k##NAME, dst, src, scalarValue, where);                 \
@@ -245,7 +245,7 @@ EXECUTOR_UNARY(Relu)
   }                                                                                                \
   template <typename T, bool isSetMask = true>                                                     \
   inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue,     \
-                   uint64_t mask, const uint8_t repeatTimes,                                       \
+                   uint64_t mask, const Field<uint8_t> repeatTimes,                                       \
                    const UnaryRepeatParams& repeatParams, Where where = Where::current()) {        \
     executor::Instr instr =                                                                        \
         executor::MakeScalar(executor::Op::k##NAME, dst, src, scalarValue, where);                 \
@@ -273,7 +273,7 @@ EXECUTOR_SCALAR(Mins)
 
 template <typename T, typename U, bool isSetMask = true>
 inline void Axpy(const LocalTensor<T>& dst, const LocalTensor<U>& src, const U& scalarValue,
-                 const uint64_t mask[], const uint8_t repeatTimes,
+                 const uint64_t mask[], const Field<uint8_t> repeatTimes,
                  const UnaryRepeatParams& repeatParams, Where where = Where::current()) {
   executor::Instr instr = executor::MakeScalar(executor::Op::kAxpy, dst, src, scalarValue, where);
   executor::SetStrides(instr, repeatParams);
@@ -282,7 +282,7 @@ inline void Axpy(const LocalTensor<T>& dst, const LocalTensor<U>& src, const U& 
 
 template <typename T, typename U, bool isSetMask = true>
 inline void Axpy(const LocalTensor<T>& dst, const LocalTensor<U>& src, const U& scalarValue,
-                 uint64_t mask, const uint8_t repeatTimes, const UnaryRepeatParams& repeatParams,
+                 uint64_t mask, const Field<uint8_t> repeatTimes, const UnaryRepeatParams& repeatParams,
                  Where where = Where::current()) {
   executor::Instr instr = executor::MakeScalar(executor::Op::kAxpy, dst, src, scalarValue, where);
   executor::SetStrides(instr, repeatParams);

@@ -37,10 +37,10 @@ Instr MakeCopy(const AscendC::LocalTensor<T>& dst, const AscendC::LocalTensor<T>
                const AscendC::CopyRepeatParams& params, Where where) {
   static_assert(sizeof(T) == 2 || sizeof(T) == 4, "Copy takes 16- and 32-bit types");
   Instr instr = MakeUnary(Op::kCopy, dst, src, where);
-  instr.dst.blk_stride = params.dstStride;
-  instr.dst.rep_stride = params.dstRepeatSize;
-  instr.src0.blk_stride = params.srcStride;
-  instr.src0.rep_stride = params.srcRepeatSize;
+  instr.dst.blk_stride = Take(instr, "dstStride", params.dstStride);
+  instr.dst.rep_stride = Take(instr, "dstRepeatSize", params.dstRepeatSize);
+  instr.src0.blk_stride = Take(instr, "srcStride", params.srcStride);
+  instr.src0.rep_stride = Take(instr, "srcRepeatSize", params.srcRepeatSize);
   return instr;
 }
 
@@ -63,7 +63,7 @@ namespace AscendC {
 
 template <typename T1, typename T2, bool isSetMask = true>
 inline void Cast(const LocalTensor<T1>& dst, const LocalTensor<T2>& src,
-                 const RoundMode& round_mode, const uint64_t mask[], const uint8_t repeatTimes,
+                 const RoundMode& round_mode, const uint64_t mask[], const Field<uint8_t> repeatTimes,
                  const UnaryRepeatParams& repeatParams, Where where = Where::current()) {
   executor::Instr instr = executor::MakeCast(dst, src, round_mode, where);
   executor::SetStrides(instr, repeatParams);
@@ -72,7 +72,7 @@ inline void Cast(const LocalTensor<T1>& dst, const LocalTensor<T2>& src,
 
 template <typename T1, typename T2, bool isSetMask = true>
 inline void Cast(const LocalTensor<T1>& dst, const LocalTensor<T2>& src,
-                 const RoundMode& round_mode, const uint64_t mask, const uint8_t repeatTimes,
+                 const RoundMode& round_mode, const uint64_t mask, const Field<uint8_t> repeatTimes,
                  const UnaryRepeatParams& repeatParams, Where where = Where::current()) {
   executor::Instr instr = executor::MakeCast(dst, src, round_mode, where);
   executor::SetStrides(instr, repeatParams);
@@ -89,21 +89,21 @@ inline void Cast(const LocalTensor<T1>& dst, const LocalTensor<T2>& src,
 
 template <typename T, bool isSetMask = true>
 inline void Duplicate(const LocalTensor<T>& dst, const T& scalarValue, uint64_t mask,
-                      const uint8_t repeatTimes, const uint16_t dstBlockStride,
-                      const uint8_t dstRepeatStride, Where where = Where::current()) {
+                      const Field<uint8_t> repeatTimes, const Field<uint16_t> dstBlockStride,
+                      const Field<uint8_t> dstRepeatStride, Where where = Where::current()) {
   executor::Instr instr = executor::MakeDuplicate(dst, scalarValue, where);
-  instr.dst.blk_stride = dstBlockStride;
-  instr.dst.rep_stride = dstRepeatStride;
+  instr.dst.blk_stride = executor::Take(instr, "dstBlockStride", dstBlockStride);
+  instr.dst.rep_stride = executor::Take(instr, "dstRepeatStride", dstRepeatStride);
   executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);
 }
 
 template <typename T, bool isSetMask = true>
 inline void Duplicate(const LocalTensor<T>& dst, const T& scalarValue, const uint64_t mask[],
-                      const uint8_t repeatTimes, const uint16_t dstBlockStride,
-                      const uint8_t dstRepeatStride, Where where = Where::current()) {
+                      const Field<uint8_t> repeatTimes, const Field<uint16_t> dstBlockStride,
+                      const Field<uint8_t> dstRepeatStride, Where where = Where::current()) {
   executor::Instr instr = executor::MakeDuplicate(dst, scalarValue, where);
-  instr.dst.blk_stride = dstBlockStride;
-  instr.dst.rep_stride = dstRepeatStride;
+  instr.dst.blk_stride = executor::Take(instr, "dstBlockStride", dstBlockStride);
+  instr.dst.rep_stride = executor::Take(instr, "dstRepeatStride", dstRepeatStride);
   executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);
 }
 
@@ -116,7 +116,7 @@ inline void Duplicate(const LocalTensor<T>& dst, const T& scalarValue, const int
 
 template <typename T, bool isSetMask = true>
 inline void Copy(const LocalTensor<T>& dst, const LocalTensor<T>& src, const uint64_t mask[],
-                 const uint8_t repeatTimes, const CopyRepeatParams& repeatParams,
+                 const Field<uint8_t> repeatTimes, const CopyRepeatParams& repeatParams,
                  Where where = Where::current()) {
   executor::Instr instr = executor::MakeCopy(dst, src, repeatParams, where);
   executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);
@@ -124,20 +124,20 @@ inline void Copy(const LocalTensor<T>& dst, const LocalTensor<T>& src, const uin
 
 template <typename T, bool isSetMask = true>
 inline void Copy(const LocalTensor<T>& dst, const LocalTensor<T>& src, const uint64_t mask,
-                 const uint8_t repeatTimes, const CopyRepeatParams& repeatParams,
+                 const Field<uint8_t> repeatTimes, const CopyRepeatParams& repeatParams,
                  Where where = Where::current()) {
   executor::Instr instr = executor::MakeCopy(dst, src, repeatParams, where);
   executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);
 }
 
 template <typename T>
-inline void Brcb(const LocalTensor<T>& dst, const LocalTensor<T>& src, const uint8_t repeatTimes,
+inline void Brcb(const LocalTensor<T>& dst, const LocalTensor<T>& src, const Field<uint8_t> repeatTimes,
                  const BrcbRepeatParams& repeatParams, Where where = Where::current()) {
   static_assert(sizeof(T) == 2 || sizeof(T) == 4, "Brcb takes 16- and 32-bit types");
   executor::Instr instr = executor::MakeUnary(executor::Op::kBrcb, dst, src, where);
-  instr.dst.blk_stride = repeatParams.dstBlkStride;
-  instr.dst.rep_stride = repeatParams.dstRepStride;
-  instr.repeat = repeatTimes;
+  instr.dst.blk_stride = executor::Take(instr, "dstBlkStride", repeatParams.dstBlkStride);
+  instr.dst.rep_stride = executor::Take(instr, "dstRepStride", repeatParams.dstRepStride);
+  instr.repeat = executor::Take(instr, "repeatTimes", repeatTimes);
   executor::CurrentCore().Issue(instr);
 }
 
@@ -152,10 +152,10 @@ inline void Gather(const LocalTensor<T>& dst, const LocalTensor<T>& src,
 template <typename T>
 inline void Gather(const LocalTensor<T>& dst, const LocalTensor<T>& src,
                    const LocalTensor<uint32_t>& srcOffset, const uint32_t srcBaseAddr,
-                   const uint64_t mask, const uint8_t repeatTimes, const uint16_t dstRepStride,
+                   const uint64_t mask, const Field<uint8_t> repeatTimes, const Field<uint16_t> dstRepStride,
                    Where where = Where::current()) {
   executor::Instr instr = executor::MakeGather(dst, src, srcOffset, srcBaseAddr, where);
-  instr.dst.rep_stride = dstRepStride;
+  instr.dst.rep_stride = executor::Take(instr, "dstRepStride", dstRepStride);
   executor::IssueMasked<true>(instr, mask, repeatTimes);
 }
 
