@@ -34,8 +34,7 @@ Report CheckedLaunch(const std::function<void()>& kernel, int32_t blocks, const 
   for (const CoreCounts& core : report.cores) report.total.Add(core);
   report.phases = result.phases;
   report.completed = result.completed;
-  report.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }
 

@@ -32,8 +32,7 @@ uint64_t CoreCounts::VectorRepeats() const {
 }
 
 bool Findings::IsNew(const char* check, int kind, Where where, Where other) {
-  const Key key{check,          kind, where.file_name(), where.line(), other.file_name(),
-                other.line()};
+  const Key key{check, kind, where.file_name(), where.line(), other.file_name(), other.line()};
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto [at, is_new] = known_.try_emplace(key, list_.size());
   if (is_new && list_.size() < kMost) {

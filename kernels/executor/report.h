@@ -1,5 +1,5 @@
-// What a run found and counted: the result of every launch, read by Python, the tests and the loopback device.
-// Plain data and its collection; no check lives here.
+// What a run found and counted: the result of every launch, read by Python, the tests and the
+// loopback device. Plain data and its collection; no check lives here.
 #pragma once
 
 #include <array>
@@ -15,9 +15,9 @@
 namespace executor {
 
 struct Finding {
-  std::string check;    // bounds, params, race, init or sync
-  std::string text;     // what, core, pipe, tensor, offset and file:line
-  uint64_t times = 0;   // how often, over all cores
+  std::string check;   // bounds, params, race, init or sync
+  std::string text;    // what, core, pipe, tensor, offset and file:line
+  uint64_t times = 0;  // how often, over all cores
 };
 
 constexpr int kDmaSizeBins = 24;  // bin b counts transfers of [2^b, 2^(b+1)) bytes
@@ -43,12 +43,15 @@ struct CoreCounts {
   uint64_t VectorRepeats() const;
 };
 
-// Collects findings of all checks and cores; a finding of the same kind at the same places is only counted.
+// Collects findings of all checks and cores; a finding of the same kind at the same places is only
+// counted.
 class Findings {
  public:
-  // Whether this one is new, so that its text is worth building. `other` is a second place, for a race.
+  // Whether this one is new, so that its text is worth building. `other` is a second place, for a
+  // race.
   bool IsNew(const char* check, int kind, Where where, Where other = Where());
-  void Add(const char* check, std::string text);  // right after IsNew said so, or for one without a place
+  void Add(const char* check,
+           std::string text);  // right after IsNew said so, or for one without a place
   std::vector<Finding> Take();
 
  private:
@@ -61,8 +64,8 @@ class Findings {
   uint64_t left_out_ = 0;
 };
 
-std::string Place(Where where);                         // file:line, without directories
-std::string CoreText(const CoreView& core);             // "core 3"
+std::string Place(Where where);              // file:line, without directories
+std::string CoreText(const CoreView& core);  // "core 3"
 std::string UbText(const CoreView& core, int16_t buffer, uint64_t low, uint64_t high);
 std::string GmText(const GlobalMemory& memory, uint64_t low, uint64_t high);
 const UbOperand& OperandOf(const Instr& instr, Which which);

@@ -81,8 +81,8 @@ void BoundsCheck::CheckGm(const CoreView& core, const Instr& instr, const Access
   }
   if (access.write && buffer->role == BufferRole::kInput &&
       findings_.IsNew(kCheck, kInputWritten, instr.where)) {
-    findings_.Add(kCheck, Action(core, instr, access) + GmText(*memory_, low, high) +
-                              ", which is an input");
+    findings_.Add(
+        kCheck, Action(core, instr, access) + GmText(*memory_, low, high) + ", which is an input");
   }
   if (instr.gm.begin != 0 && (low < instr.gm.begin || high > instr.gm.end) &&
       findings_.IsNew(kCheck, kGmTensor, instr.where)) {

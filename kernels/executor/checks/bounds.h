@@ -1,4 +1,5 @@
-// Bounds: UB against the usable size and the operand's own buffer, GM against each buffer and the size the tensor declared.
+// Bounds: UB against the usable size and the operand's own buffer, GM against each buffer and the
+// size the tensor declared.
 #pragma once
 
 #include "../report.h"

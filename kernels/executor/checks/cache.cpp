@@ -41,7 +41,8 @@ void CacheCheck::OnExecute(const CoreView& core, const Instr& instr, const Acces
     case Op::kSyncAll:
       for (const auto& [line, where] : state.dirty) {
         if (!findings_.IsNew(kCheck, kDirty, where, instr.where)) continue;
-        findings_.Add(kCheck, CoreText(core) + ": GlobalTensor.SetValue (" + Place(where) + ") to " +
+        findings_.Add(kCheck, CoreText(core) + ": GlobalTensor.SetValue (" + Place(where) +
+                                  ") to " +
                                   GmText(*memory_, line * kLineBytes, (line + 1) * kLineBytes) +
                                   " is not cleaned out of the data cache before SyncAll (" +
                                   Place(instr.where) + "): no other core sees it");
@@ -71,11 +72,11 @@ void CacheCheck::Read(const CoreView& core, State& state, const Instr& instr) {
   if (!IsShared(instr.gm.address) || state.fresh.contains(line)) return;
   if (state.all_fresh && !state.stored_since.contains(line)) return;
   if (!findings_.IsNew(kCheck, kStale, instr.where)) return;
-  findings_.Add(kCheck, CoreText(core) + ": GlobalTensor.GetValue (" + Place(instr.where) + ") reads " +
-                            GmText(*memory_, instr.gm.address,
-                                   instr.gm.address + SizeOf(instr.gm.type)) +
-                            " through the data cache with no DataCacheCleanAndInvalid since it may "
-                            "have been written");
+  findings_.Add(kCheck,
+                CoreText(core) + ": GlobalTensor.GetValue (" + Place(instr.where) + ") reads " +
+                    GmText(*memory_, instr.gm.address, instr.gm.address + SizeOf(instr.gm.type)) +
+                    " through the data cache with no DataCacheCleanAndInvalid since it may "
+                    "have been written");
 }
 
 void CacheCheck::Clean(State& state, const Instr& instr) {

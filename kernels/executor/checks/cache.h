@@ -1,4 +1,5 @@
-// The scalar unit's data cache: scalar reads of GM that may be stale, and scalar writes that no other core can see.
+// The scalar unit's data cache: scalar reads of GM that may be stale, and scalar writes that no
+// other core can see.
 #pragma once
 
 #include <memory>
@@ -19,10 +20,10 @@ class CacheCheck : public Observer {
 
  private:
   struct State {
-    std::unordered_set<uint64_t> fresh;            // lines invalidated since anyone may have written them
-    std::unordered_map<uint64_t, Where> dirty;     // lines written by the scalar unit and not cleaned
+    std::unordered_set<uint64_t> fresh;  // lines invalidated since anyone may have written them
+    std::unordered_map<uint64_t, Where> dirty;  // lines written by the scalar unit and not cleaned
     bool all_fresh = false;
-    std::unordered_set<uint64_t> stored_since;     // while all_fresh: lines stored by MTE3 afterwards
+    std::unordered_set<uint64_t> stored_since;  // while all_fresh: lines stored by MTE3 afterwards
   };
 
   bool IsShared(uint64_t address) const;

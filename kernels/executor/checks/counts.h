@@ -1,5 +1,5 @@
-// Counts: what each core moved, issued and waited for. Counts instructions as issued, so that a run's schedule does not
-// change them; judges nothing.
+// Counts: what each core moved, issued and waited for. Counts instructions as issued, so that a
+// run's schedule does not change them; judges nothing.
 #pragma once
 
 #include <vector>

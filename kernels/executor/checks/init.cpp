@@ -1,4 +1,5 @@
-// See init.h. A lane that DataCopyPad leaves undefined, or fills with the first element, counts as never written.
+// See init.h. A lane that DataCopyPad leaves undefined, or fills with the first element, counts as
+// never written.
 #include "init.h"
 
 #include <bit>
@@ -131,8 +132,7 @@ void InitCheck::Write(const CoreView& core, const Instr& instr, const Access& ac
     const uint64_t start = instr.dst.offset + static_cast<uint64_t>(row * dma.ub_stride);
     const uint64_t data = start + dma.left_bytes;
     const uint64_t data_end = data + dma.block_bytes;
-    const uint64_t end =
-        (data_end + dma.right_bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+    const uint64_t end = (data_end + dma.right_bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
     bytes->Set(start, end, false);
     bytes->Set(data, data_end, true);
   }
@@ -150,11 +150,10 @@ void InitCheck::EndLaunch() {
     const ByteSet& bytes = *gm_[static_cast<size_t>(memory_->IndexOf(&buffer))];
     const uint64_t first = bytes.FirstClear(0, buffer.bytes);
     if (first == buffer.bytes) continue;
-    findings_.Add(kCheck, "output " + buffer.name + ": " +
-                              std::to_string(bytes.CountClear(buffer.bytes)) + " of " +
-                              std::to_string(buffer.bytes) +
-                              " bytes were never written, the first at byte " +
-                              std::to_string(first));
+    findings_.Add(kCheck,
+                  "output " + buffer.name + ": " + std::to_string(bytes.CountClear(buffer.bytes)) +
+                      " of " + std::to_string(buffer.bytes) +
+                      " bytes were never written, the first at byte " + std::to_string(first));
   }
 }
 

@@ -1,4 +1,5 @@
-// Initialisation: reads of UB, GM or padding lanes that nobody wrote, and outputs that the kernel left unwritten.
+// Initialisation: reads of UB, GM or padding lanes that nobody wrote, and outputs that the kernel
+// left unwritten.
 #pragma once
 
 #include <atomic>

@@ -109,17 +109,19 @@ void ParamsCheck::OnIssue(const CoreView& core, const Instr& instr, const Access
 void ParamsCheck::CheckFields(const Call& call) {
   for (int i = 0; i < call.instr.cut_count; ++i) {
     const CutField& cut = call.instr.cut[i];
-    Tell(call, kCutField, std::string("gets ") + cut.name + " " + std::to_string(cut.passed) +
-                              ", which does not fit 0 to " + std::to_string(cut.limit));
+    Tell(call, kCutField,
+         std::string("gets ") + cut.name + " " + std::to_string(cut.passed) +
+             ", which does not fit 0 to " + std::to_string(cut.limit));
   }
 }
 
 void ParamsCheck::CheckUbAlignment(const Call& call, const UbOperand& operand, Which which,
                                    uint32_t bytes) {
   if (!operand.present || operand.offset % bytes == 0) return;
-  Tell(call, kUbAlign, std::string("has ") + Name(which) + " at " +
-                           UbText(call.core, operand.buffer, operand.offset, operand.offset + 1) +
-                           ", not aligned to " + std::to_string(bytes) + " bytes");
+  Tell(call, kUbAlign,
+       std::string("has ") + Name(which) + " at " +
+           UbText(call.core, operand.buffer, operand.offset, operand.offset + 1) +
+           ", not aligned to " + std::to_string(bytes) + " bytes");
 }
 
 void ParamsCheck::CheckVector(const Call& call) {
@@ -129,8 +131,7 @@ void ParamsCheck::CheckVector(const Call& call) {
                              : instr.op == Op::kBlockReduceSum ? 8 * element
                                                                : kBlockBytes;
   CheckUbAlignment(call, instr.dst, Which::kDst, dst_align);
-  CheckUbAlignment(call, instr.src0, Which::kSrc0,
-                   instr.op == Op::kGather ? element : kBlockBytes);
+  CheckUbAlignment(call, instr.src0, Which::kSrc0, instr.op == Op::kGather ? element : kBlockBytes);
   CheckUbAlignment(call, instr.src1, Which::kSrc1, kBlockBytes);
   CheckTypes(call);
   if (instr.op != Op::kBrcb) CheckMask(call);
@@ -146,16 +147,17 @@ void ParamsCheck::CheckTypes(const Call& call) {
   const bool widening = dst == Type::kFloat && src == Type::kHalf &&
                         (instr.op == Op::kAxpy || instr.op == Op::kMulAddDst);
   if (widening || (dst == src && SupportsType(instr.op, dst, device_.arch))) return;
-  Tell(call, kType, std::string("on ") + Name(src) + (dst == src ? "" : std::string(" into ") + Name(dst)) +
-                        " is not supported on " + std::to_string(device_.arch));
+  Tell(call, kType,
+       std::string("on ") + Name(src) + (dst == src ? "" : std::string(" into ") + Name(dst)) +
+           " is not supported on " + std::to_string(device_.arch));
 }
 
 void ParamsCheck::CheckCast(const Call& call) {
   const Instr& instr = call.instr;
   if (SupportsCast(instr.src0.type, instr.dst.type, instr.rounding, device_.arch)) return;
-  Tell(call, kRoundMode, std::string("from ") + Name(instr.src0.type) + " to " +
-                             Name(instr.dst.type) + " with " + Name(instr.rounding) +
-                             " is not supported on " + std::to_string(device_.arch));
+  Tell(call, kRoundMode,
+       std::string("from ") + Name(instr.src0.type) + " to " + Name(instr.dst.type) + " with " +
+           Name(instr.rounding) + " is not supported on " + std::to_string(device_.arch));
 }
 
 void ParamsCheck::CheckMask(const Call& call) {
@@ -169,8 +171,9 @@ void ParamsCheck::CheckMask(const Call& call) {
   const int64_t most = lanes.per_repeat;
   if (instr.mask_argument >= 0 && instr.sets_mask &&
       (instr.mask_argument < 1 || instr.mask_argument > most)) {
-    Tell(call, kMask, "gets mask " + std::to_string(instr.mask_argument) + ", outside 1 to " +
-                          std::to_string(most));
+    Tell(call, kMask,
+         "gets mask " + std::to_string(instr.mask_argument) + ", outside 1 to " +
+             std::to_string(most));
   } else if (instr.mask_mode == MaskMode::kNormal && lanes.bits[0] == 0 && lanes.bits[1] == 0) {
     Tell(call, kMask, "has no active lane");
   }
@@ -184,8 +187,9 @@ void ParamsCheck::CheckRepeat(const Call& call) {
   }
   const bool nothing = instr.count_form ? instr.mask_argument <= 0 : instr.repeat == 0;
   if (nothing && (device_.arch == 3510 || instr.mask_argument < 0) && instr.count_form) {
-    Tell(call, kZero, "gets count " + std::to_string(instr.mask_argument) +
-                          (instr.mask_argument < 0 ? "" : ", which 3510 does not promise to ignore"));
+    Tell(call, kZero,
+         "gets count " + std::to_string(instr.mask_argument) +
+             (instr.mask_argument < 0 ? "" : ", which 3510 does not promise to ignore"));
   } else if (nothing && device_.arch == 3510) {
     Tell(call, kZero, "gets repeat 0, which 3510 does not promise to ignore");
   }
@@ -206,12 +210,12 @@ void ParamsCheck::CheckOverlap(const Call& call) {
       case Overlap::kNone:
         break;
       case Overlap::kPartial:
-        Tell(call, kOverlap, std::string("has dst and ") + Name(which) +
-                                 " overlapping in part within a repeat");
+        Tell(call, kOverlap,
+             std::string("has dst and ") + Name(which) + " overlapping in part within a repeat");
         break;
       case Overlap::kCarried:
-        Tell(call, kOverlap, std::string("writes in one repeat what ") + Name(which) +
-                                 " reads in a later one");
+        Tell(call, kOverlap,
+             std::string("writes in one repeat what ") + Name(which) + " reads in a later one");
         break;
       case Overlap::kForbidden:
         Tell(call, kOverlap, std::string("allows no overlap of dst and ") + Name(which));
@@ -228,37 +232,38 @@ void ParamsCheck::CheckDma(const Call& call) {
                    kBlockBytes);
   const uint32_t element = SizeOf(instr.gm.type);
   if (dma.form != DmaForm::kPad && instr.gm.address % element != 0) {
-    Tell(call, kDmaAlign, "has a GM address not aligned to its " + std::to_string(element) +
-                              "-byte elements");
+    Tell(call, kDmaAlign,
+         "has a GM address not aligned to its " + std::to_string(element) + "-byte elements");
   }
   if (dma.form == DmaForm::kCount && dma.requested_bytes % kBlockBytes != 0) {
-    Tell(call, kDmaRemainder, "drops the last " +
-                                  std::to_string(dma.requested_bytes % kBlockBytes) + " of " +
-                                  std::to_string(dma.requested_bytes) +
-                                  " bytes: DataCopy moves multiples of 32");
+    Tell(call, kDmaRemainder,
+         "drops the last " + std::to_string(dma.requested_bytes % kBlockBytes) + " of " +
+             std::to_string(dma.requested_bytes) + " bytes: DataCopy moves multiples of 32");
   }
   if (dma.block_count > kMostBlockCount) {
-    Tell(call, kDmaCount, "gets blockCount " + std::to_string(dma.block_count) +
-                              ", outside 0 to 4095");
+    Tell(call, kDmaCount,
+         "gets blockCount " + std::to_string(dma.block_count) + ", outside 0 to 4095");
   }
   if (dma.form == DmaForm::kPad) {
     if (dma.block_bytes > kMostPadBlockBytes) {
-      Tell(call, kDmaLength, "gets blockLen " + std::to_string(dma.block_bytes) +
-                                 ", outside 0 to 2097151");
+      Tell(call, kDmaLength,
+           "gets blockLen " + std::to_string(dma.block_bytes) + ", outside 0 to 2097151");
     }
     if (dma.block_bytes % element != 0) {
-      Tell(call, kDmaElement, "gets blockLen " + std::to_string(dma.block_bytes) +
-                                  ", not a multiple of its " + std::to_string(element) +
-                                  "-byte elements");
+      Tell(call, kDmaElement,
+           "gets blockLen " + std::to_string(dma.block_bytes) + ", not a multiple of its " +
+               std::to_string(element) + "-byte elements");
     }
     if (dma.left_bytes > kBlockBytes || dma.right_bytes > kBlockBytes) {
-      Tell(call, kDmaPadding, "pads " + std::to_string(std::max(dma.left_bytes, dma.right_bytes)) +
-                                  " bytes, more than 32");
+      Tell(call, kDmaPadding,
+           "pads " + std::to_string(std::max(dma.left_bytes, dma.right_bytes)) +
+               " bytes, more than 32");
     }
   }
   if (dma.atomic == Atomic::kAdd && dma.atomic_type != instr.gm.type) {
-    Tell(call, kAtomic, std::string("stores ") + Name(instr.gm.type) + " while SetAtomicAdd<" +
-                            Name(dma.atomic_type) + "> is in force");
+    Tell(call, kAtomic,
+         std::string("stores ") + Name(instr.gm.type) + " while SetAtomicAdd<" +
+             Name(dma.atomic_type) + "> is in force");
   }
 }
 

@@ -1,4 +1,5 @@
-// Parameters: alignment, ranges, types and round modes of every call, by architecture, and overlaps the pages forbid.
+// Parameters: alignment, ranges, types and round modes of every call, by architecture, and overlaps
+// the pages forbid.
 #pragma once
 
 #include "../report.h"

@@ -1,4 +1,5 @@
-// See race.h. Inside a core each access is judged when it executes; GM accesses are compared when all cores are idle.
+// See race.h. Inside a core each access is judged when it executes; GM accesses are compared when
+// all cores are idle.
 #include "race.h"
 
 #include <algorithm>
@@ -8,9 +9,9 @@ namespace executor {
 namespace {
 
 constexpr char kCheck[] = "race";
-constexpr uint64_t kCacheLineBytes = 64;   // of the scalar unit's data cache
-constexpr size_t kPastKept = 2048;         // instructions of a pipe that a race can still be traced to
-constexpr int kMostCompared = 64;          // of the writes that one access meets
+constexpr uint64_t kCacheLineBytes = 64;  // of the scalar unit's data cache
+constexpr size_t kPastKept = 2048;  // instructions of a pipe that a race can still be traced to
+constexpr int kMostCompared = 64;   // of the writes that one access meets
 enum Kind { kUb, kGmWithin, kGmBetween };
 
 size_t Index(Pipe pipe) { return static_cast<size_t>(pipe); }
@@ -68,8 +69,8 @@ bool RaceCheck::OrderedWithin(Pipe pipe) const {
   return pipe == Pipe::kS || (pipe == Pipe::kV && (device_.arch == 3510 || auto_sync_));
 }
 
-// What the scalar unit waited for before it issued an instruction is complete when that one starts. The scalar unit's own
-// accesses are not: a pipe sees those only behind a flag.
+// What the scalar unit waited for before it issued an instruction is complete when that one starts.
+// The scalar unit's own accesses are not: a pipe sees those only behind a flag.
 void RaceCheck::OnIssue(const CoreView& core, const Instr& instr, const AccessList&) {
   if (instr.pipe == Pipe::kS) return;
   State& state = StateOf(core);
@@ -100,7 +101,8 @@ void RaceCheck::Synchronise(State& state, const Instr& instr) {
     }
     case Op::kWaitFlag: {
       auto& sent =
-          state.flags[static_cast<size_t>(instr.event.Index())][static_cast<size_t>(instr.event_id)];
+          state
+              .flags[static_cast<size_t>(instr.event.Index())][static_cast<size_t>(instr.event_id)];
       Join(clock, sent.front());
       sent.pop_front();
       break;
@@ -171,13 +173,13 @@ void RaceCheck::Explain(const CoreView& core, State& state, const Instr& instr,
             other == instr.pipe
                 ? std::string("no PipeBarrier<PIPE_") + Name(other) + "> between them"
                 : "no " + Name(Event{other, instr.pipe}) + " flag between them";
-        findings_.Add(kCheck,
-                      std::string(Hazard(earlier.write, later.write)) + " on " + CoreText(core) +
-                          ": pipe " + Name(instr.pipe) + " " + Name(instr.op) + " (" +
-                          Place(instr.where) + ") " + Did(later.write) + " " +
-                          UbText(core, OperandOf(instr, later.which).buffer, low, high) +
-                          " that pipe " + Name(other) + " " + Name(at->op) + " (" +
-                          Place(at->where) + ") " + Did(earlier.write) + ", with " + missing);
+        findings_.Add(
+            kCheck, std::string(Hazard(earlier.write, later.write)) + " on " + CoreText(core) +
+                        ": pipe " + Name(instr.pipe) + " " + Name(instr.op) + " (" +
+                        Place(instr.where) + ") " + Did(later.write) + " " +
+                        UbText(core, OperandOf(instr, later.which).buffer, low, high) +
+                        " that pipe " + Name(other) + " " + Name(at->op) + " (" + Place(at->where) +
+                        ") " + Did(earlier.write) + ", with " + missing);
         return;
       }
     }
@@ -195,7 +197,8 @@ void RaceCheck::RecordUb(State& state, const Instr& instr, const AccessList& acc
     auto& blocks = access.write ? state.writes[pipe] : state.reads[pipe];
     access.ForEachRun([&](uint64_t low, uint64_t high) {
       const auto first = blocks.begin() + static_cast<int64_t>(low / kBlockBytes);
-      const auto last = blocks.begin() + static_cast<int64_t>((high + kBlockBytes - 1) / kBlockBytes);
+      const auto last =
+          blocks.begin() + static_cast<int64_t>((high + kBlockBytes - 1) / kBlockBytes);
       std::fill(first, last, number);
     });
   }
@@ -253,9 +256,9 @@ void RaceCheck::CompareGm(const GmRun& first, const GmRun& second) {
   }
   if (!findings_.IsNew(kCheck, between ? kGmBetween : kGmWithin, second.where, first.where)) return;
   const bool second_writes = second.op == Op::kStore || second.op == Op::kGmSetValue;
-  const std::string missing =
-      between                       ? "SyncAll"
-      : first.pipe == second.pipe ? std::string("PipeBarrier<PIPE_") + Name(first.pipe) + ">"
+  const std::string missing = between ? "SyncAll"
+                              : first.pipe == second.pipe
+                                  ? std::string("PipeBarrier<PIPE_") + Name(first.pipe) + ">"
                                   : Name(Event{first.pipe, second.pipe}) + " flag";
   auto side = [](const GmRun& run) {
     return "core " + std::to_string(run.core) + ", pipe " + Name(run.pipe) + " " + Name(run.op) +
@@ -286,9 +289,9 @@ void RaceCheck::OnAllIdle(int32_t, int32_t, Where) {
 
   // Writes that begin before `high` and end after `low`, from the last one backwards.
   auto for_each_meeting = [&](uint64_t low, uint64_t high, size_t limit, auto&& visit) {
-    const auto stop = std::lower_bound(
-        writes.begin(), writes.begin() + static_cast<int64_t>(limit), high,
-        [](const GmRun& write, uint64_t value) { return write.low < value; });
+    const auto stop =
+        std::lower_bound(writes.begin(), writes.begin() + static_cast<int64_t>(limit), high,
+                         [](const GmRun& write, uint64_t value) { return write.low < value; });
     for (size_t i = static_cast<size_t>(stop - writes.begin()); i > 0 && reach[i - 1] > low; --i) {
       if (writes[i - 1].high > low && visit(writes[i - 1])) return;
     }

@@ -1,5 +1,6 @@
-// Races: accesses of two pipes of a core, of neighbours in one pipe, or of two cores between SyncAlls, with nothing that
-// orders them. Vector clocks per pipe; blocks of 32 B first, and exact bytes only where two accesses meet in a block.
+// Races: accesses of two pipes of a core, of neighbours in one pipe, or of two cores between
+// SyncAlls, with nothing that orders them. Vector clocks per pipe; blocks of 32 B first, and exact
+// bytes only where two accesses meet in a block.
 #pragma once
 
 #include <array>
@@ -22,7 +23,8 @@ class RaceCheck : public Observer {
   void OnAllIdle(int32_t arrived, int32_t ended, Where where) override;
 
  private:
-  using Clock = std::array<uint32_t, kPipes>;  // by pipe: how many of its instructions are known to be complete
+  using Clock = std::array<uint32_t, kPipes>;  // by pipe: how many of its instructions are known to
+                                               // be complete
 
   struct Past {
     uint32_t number = 0;  // in its pipe
@@ -48,7 +50,8 @@ class RaceCheck : public Observer {
   struct State {
     std::array<Clock, kPipes> clocks{};
     std::array<uint32_t, kPipes> executed{};
-    std::array<std::vector<uint32_t>, kPipes> writes;  // by block: the last instruction of the pipe that wrote it
+    std::array<std::vector<uint32_t>, kPipes>
+        writes;  // by block: the last instruction of the pipe that wrote it
     std::array<std::vector<uint32_t>, kPipes> reads;
     std::array<std::deque<Past>, kPipes> past;
     std::array<std::deque<Pending>, kPipes> pending;

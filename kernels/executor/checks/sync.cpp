@@ -1,4 +1,5 @@
-// See sync.h. Flags are paired in program order, as the pages ask, whatever order the schedule takes.
+// See sync.h. Flags are paired in program order, as the pages ask, whatever order the schedule
+// takes.
 #include "sync.h"
 
 namespace executor {

@@ -1,5 +1,5 @@
-// Synchronisation: unpaired or doubled flags, unbalanced queues, SyncAll called unequally, waits that never end, and
-// mask, atomic or CTRL state left behind for the next kernel.
+// Synchronisation: unpaired or doubled flags, unbalanced queues, SyncAll called unequally, waits
+// that never end, and mask, atomic or CTRL state left behind for the next kernel.
 #pragma once
 
 #include <deque>

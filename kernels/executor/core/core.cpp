@@ -11,7 +11,8 @@ namespace executor {
 
 namespace {
 
-constexpr size_t kQueueLength = 128;  // instructions a pipe holds before the scalar unit has to wait
+constexpr size_t kQueueLength =
+    128;  // instructions a pipe holds before the scalar unit has to wait
 
 thread_local Core* current_core = nullptr;
 
@@ -113,8 +114,9 @@ bool Core::Ready(const Instr& instr) const {
   return instr.op != Op::kWaitFlag || flags_[instr.event.Index()][instr.event_id] != 0;
 }
 
-// On 2201 the V pipe starts an instruction before the one ahead has written its results, and a DMA engine keeps several
-// transfers in flight: between two barriers or flags, neighbours may take effect in either order.
+// On 2201 the V pipe starts an instruction before the one ahead has written its results, and a DMA
+// engine keeps several transfers in flight: between two barriers or flags, neighbours may take
+// effect in either order.
 bool Core::MaySwap(const std::deque<Queued>& queue) const {
   if (options_.seed == 0 || queue.size() < 2) return false;
   const Op first = queue[0].instr.op;
@@ -126,7 +128,7 @@ bool Core::MaySwap(const std::deque<Queued>& queue) const {
 bool Core::StepPipe(Pipe pipe) {
   auto& pending = queue(pipe);
   if (pending.empty() || !Ready(pending.front().instr)) return false;
-  if (MaySwap(pending) && random_.Below(4) == 0) std::swap(pending[0], pending[1]);
+  if (MaySwap(pending) && random_.Below(2) == 0) std::swap(pending[0], pending[1]);
   Queued item = std::move(pending.front());
   pending.pop_front();
   Execute(item.instr, item.accesses);
@@ -187,7 +189,8 @@ void Core::Issue(Instr instr) {
   if (aborted_) return;  // called by a destructor while the kernel unwinds
   instr.serial = ++serial_;
   if (serial_ > options_.max_instructions) {
-    Stuck("the core issued " + std::to_string(serial_) + " instructions without an end", instr.where);
+    Stuck("the core issued " + std::to_string(serial_) + " instructions without an end",
+          instr.where);
     Abort();
   }
   if (instr.pipe != Pipe::kS) {

@@ -1,5 +1,6 @@
-// One vector core: the scalar unit's program and the in-order queues of its pipes, run in any order that flags permit.
-// It tells observers what happens and judges nothing; it only refuses to touch memory that does not exist.
+// One vector core: the scalar unit's program and the in-order queues of its pipes, run in any order
+// that flags permit. It tells observers what happens and judges nothing; it only refuses to touch
+// memory that does not exist.
 #pragma once
 
 #include <array>
@@ -24,9 +25,9 @@ struct CoreAbort {};
 struct Options {
   uint64_t seed = 0;  // 0: program order, every instruction at once
   bool auto_sync = false;
-  bool saturate = false;            // CTRL[48] = 0 at kernel start
+  bool saturate = false;                   // CTRL[48] = 0 at kernel start
   uint64_t max_instructions = 1ull << 32;  // of one core
-  int32_t threads = 0;              // host threads; 0: as many as the host has
+  int32_t threads = 0;                     // host threads; 0: as many as the host has
 };
 
 class Core {
@@ -66,10 +67,10 @@ class Core {
 
   std::deque<Queued>& queue(Pipe pipe) { return queues_[static_cast<size_t>(pipe)]; }
   bool Ready(const Instr& instr) const;
-  bool Step();                  // runs one instruction of a pipe; false when none can run
+  bool Step();  // runs one instruction of a pipe; false when none can run
   bool StepPipe(Pipe pipe);
   bool MaySwap(const std::deque<Queued>& queue) const;
-  void Wander();                // lets the pipes advance as the seed pleases
+  void Wander();  // lets the pipes advance as the seed pleases
   template <class Condition>
   void RunUntil(const Instr& waiting, Condition condition);
   void Execute(const Instr& instr, AccessList& accesses);
@@ -85,15 +86,16 @@ class Core {
   CoreView view_;
   std::unique_ptr<uint8_t[], void (*)(void*)> ub_;
   std::array<std::deque<Queued>, kPipes> queues_;
-  // Sets not yet waited for. The n-th WaitFlag of an id waits for its n-th SetFlag: a pipe may run ahead of the other one,
-  // and queues give an id out again as soon as its WaitFlag is issued.
+  // Sets not yet waited for. The n-th WaitFlag of an id waits for its n-th SetFlag: a pipe may run
+  // ahead of the other one, and queues give an id out again as soon as its WaitFlag is issued.
   std::array<std::array<uint32_t, kEventIds>, kEvents> flags_{};
   Random random_;
   uint64_t serial_ = 0;
   bool aborted_ = false;
   uint64_t read_bits_ = 0;
   AccessList scratch_;
-  // The seeded policy: which pipe goes first, and how far the scalar unit runs ahead. Changed now and then.
+  // The seeded policy: which pipe goes first, and how far the scalar unit runs ahead. Changed now
+  // and then.
   std::array<Pipe, 3> order_{Pipe::kMte2, Pipe::kV, Pipe::kMte3};
   uint32_t eagerness_ = 0;  // of 256: the chance that a pipe steps after an issue
   uint32_t until_change_ = 0;

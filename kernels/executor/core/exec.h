@@ -1,4 +1,5 @@
-// What instructions do to memory, once their bytes are known to exist. No schedule and no check here.
+// What instructions do to memory, once their bytes are known to exist. No schedule and no check
+// here.
 #pragma once
 
 #include <cstdint>

@@ -82,7 +82,8 @@ uint64_t ExecuteElement(const Instr& instr, uint8_t* ub, const GlobalMemory& mem
     }
     case Op::kGmSetValue: {
       const uint32_t bytes = SizeOf(instr.gm.type);
-      std::memcpy(memory.Host(instr.gm.address, instr.gm.address + bytes), &instr.scalar_bits, bytes);
+      std::memcpy(memory.Host(instr.gm.address, instr.gm.address + bytes), &instr.scalar_bits,
+                  bytes);
       break;
     }
     default:

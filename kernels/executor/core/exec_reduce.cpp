@@ -1,4 +1,5 @@
-// Vector instructions that move values between lanes: the reductions, in the documented order, Brcb and Gather.
+// Vector instructions that move values between lanes: the reductions, in the documented order, Brcb
+// and Gather.
 #include <array>
 
 #include "exec.h"
@@ -34,7 +35,8 @@ void Fetch(const Instr& instr, uint8_t* ub, const Lanes& lanes, Repeat repeat,
   }
 }
 
-// Adds neighbours, then neighbours of the sums, until `groups` values are left; each addition rounds to the format.
+// Adds neighbours, then neighbours of the sums, until `groups` values are left; each addition
+// rounds to the format.
 template <class Format>
 void PairwiseTree(std::array<float, kMostLanes>& values, uint32_t count, uint32_t groups,
                   bool saturate) {

@@ -59,10 +59,9 @@ void Ternary(const Instr& instr, uint8_t* ub, F fn) {
     const S* right = reinterpret_cast<const S*>(one_source ? a : b);
 #pragma GCC ivdep
     for (uint32_t i = 0; i < n; ++i) {
-      const double value =
-          fn(static_cast<double>(DstFormat::Load(dst[i])),
-             static_cast<double>(SrcFormat::Load(left[i])),
-             static_cast<double>(SrcFormat::Load(right[i])));
+      const double value = fn(static_cast<double>(DstFormat::Load(dst[i])),
+                              static_cast<double>(SrcFormat::Load(left[i])),
+                              static_cast<double>(SrcFormat::Load(right[i])));
       dst[i] = DstFormat::Store(static_cast<typename DstFormat::Compute>(value), saturate);
     }
   });
@@ -75,9 +74,8 @@ void TernaryByType(const Instr& instr, uint8_t* ub, F fn) {
   if (dst == Type::kFloat && src == Type::kHalf) {
     Ternary<FloatFormat, HalfFormat>(instr, ub, fn);
   } else if (dst == src) {
-    WithFormat(dst, [&](auto format) {
-      Ternary<decltype(format), decltype(format)>(instr, ub, fn);
-    });
+    WithFormat(dst,
+               [&](auto format) { Ternary<decltype(format), decltype(format)>(instr, ub, fn); });
   }
 }
 
@@ -174,8 +172,8 @@ void ExecuteArithmetic(const Instr& instr, uint8_t* ub, bool flush) {
       case Op::kSqrt:
         return Unary<Format>(instr, ub, [=](C a) { return std::sqrt(Flush(a, flush)); });
       case Op::kRsqrt:
-        return Unary<Format>(
-            instr, ub, [=](C a) { return ThreeDigits(1.0f / std::sqrt(Flush(a, flush))); });
+        return Unary<Format>(instr, ub,
+                             [=](C a) { return ThreeDigits(1.0f / std::sqrt(Flush(a, flush))); });
       case Op::kReciprocal:
         return Unary<Format>(instr, ub, [=](C a) { return ThreeDigits(1.0f / Flush(a, flush)); });
       case Op::kExp:

@@ -1,4 +1,5 @@
-// Footprints of every operation. Strides and units follow the API pages; nothing is checked or executed here.
+// Footprints of every operation. Strides and units follow the API pages; nothing is checked or
+// executed here.
 #include "footprint.h"
 
 #include <algorithm>
@@ -266,7 +267,7 @@ void AddGatherSources(const Instr& instr, const uint8_t* ub, AccessList& list) {
   for (uint32_t repeat = 0; repeat < lanes.Repeats(); ++repeat) {
     const bool tail = repeat == lanes.repeats;
     for (uint32_t lane = 0; lane < lanes.per_repeat; ++lane) {
-      const bool active = tail              ? lane < lanes.tail_lanes
+      const bool active = tail               ? lane < lanes.tail_lanes
                           : lanes.contiguous ? lane < lanes.lanes
                                              : lanes.Active(lane);
       if (!active) continue;

@@ -1,5 +1,5 @@
-// The bytes that an instruction reads and writes, as few strided runs: what every observer that looks at memory works on.
-// Computed from the instruction alone; no memory is touched here.
+// The bytes that an instruction reads and writes, as few strided runs: what every observer that
+// looks at memory works on. Computed from the instruction alone; no memory is touched here.
 #pragma once
 
 #include <array>
@@ -13,7 +13,8 @@ namespace executor {
 enum class Space : uint8_t { kUb, kGm };
 enum class Which : uint8_t { kDst, kSrc0, kSrc1 };
 
-// outer_count x inner_count runs of run_bytes each. UB bases count from the start of UB, GM bases are device addresses.
+// outer_count x inner_count runs of run_bytes each. UB bases count from the start of UB, GM bases
+// are device addresses.
 struct Access {
   uint64_t base = 0;
   uint64_t run_bytes = 0;
@@ -59,7 +60,8 @@ class AccessList {
   std::vector<Access> more_;
 };
 
-// The lanes of a vector instruction: `repeats` repeats with the same lanes, then one with `tail_lanes` of them.
+// The lanes of a vector instruction: `repeats` repeats with the same lanes, then one with
+// `tail_lanes` of them.
 struct Lanes {
   uint32_t per_repeat = 0;  // at full mask
   uint32_t repeats = 0;

@@ -1,5 +1,5 @@
-// The element types of vector instructions as load, compute and store, and the walk over an instruction's lanes.
-// Shared by the exec_*.cpp files only.
+// The element types of vector instructions as load, compute and store, and the walk over an
+// instruction's lanes. Shared by the exec_*.cpp files only.
 #pragma once
 
 #include <cstdint>
@@ -96,7 +96,8 @@ class OperandWalk {
   int64_t rep_bytes_;
 };
 
-// Calls fn(dst, src0, src1, n) for runs of n lanes that are consecutive in every operand, in the order of the repeats.
+// Calls fn(dst, src0, src1, n) for runs of n lanes that are consecutive in every operand, in the
+// order of the repeats.
 template <class F>
 void WalkLanes(const Instr& instr, uint8_t* ub, F&& fn) {
   const Lanes lanes = LanesOf(instr);

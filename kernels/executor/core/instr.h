@@ -1,5 +1,6 @@
-// One instruction of a core as the executor records it: what it does, to which bytes, and where it was written.
-// Plain data; the meaning of each operation is in exec_*.cpp, its footprint in footprint.cpp.
+// One instruction of a core as the executor records it: what it does, to which bytes, and where it
+// was written. Plain data; the meaning of each operation is in exec_*.cpp, its footprint in
+// footprint.cpp.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +15,9 @@ using Where = std::source_location;
 
 enum class Pipe : uint8_t { kS, kV, kMte2, kMte3 };
 constexpr int kPipes = 4;
-constexpr uint32_t kBlockBytes = 32;    // one DataBlock of UB
+constexpr uint32_t kBlockBytes = 32;           // one DataBlock of UB
 constexpr uint32_t kMostUbBytes = 256 * 1024;  // the largest physical UB
-constexpr uint32_t kRepeatBytes = 256;  // what one repeat of a vector instruction covers
+constexpr uint32_t kRepeatBytes = 256;         // what one repeat of a vector instruction covers
 
 constexpr const char* Name(Pipe pipe) {
   constexpr const char* kNames[] = {"S", "V", "MTE2", "MTE3"};
@@ -44,8 +45,9 @@ constexpr uint32_t SizeOf(Type type) {
 }
 
 constexpr const char* Name(Type type) {
-  constexpr const char* kNames[] = {"int8_t",  "uint8_t",  "int16_t", "uint16_t", "half", "bfloat16_t",
-                                    "int32_t", "uint32_t", "float",   "int64_t",  "uint64_t", "none"};
+  constexpr const char* kNames[] = {"int8_t", "uint8_t",    "int16_t",  "uint16_t",
+                                    "half",   "bfloat16_t", "int32_t",  "uint32_t",
+                                    "float",  "int64_t",    "uint64_t", "none"};
   return kNames[static_cast<int>(type)];
 }
 
@@ -101,15 +103,46 @@ enum class Op : uint8_t {
 };
 
 constexpr const char* Name(Op op) {
-  constexpr const char* kNames[] = {
-      "Add",         "Sub",           "Mul",        "Div",            "Max",
-      "Min",         "MulAddDst",     "FusedMulAdd", "Adds",          "Muls",
-      "Maxs",        "Mins",          "Axpy",       "Abs",            "Sqrt",
-      "Rsqrt",       "Reciprocal",    "Exp",        "Ln",             "Relu",
-      "Cast",        "Copy",          "Duplicate",  "Brcb",           "Gather",
-      "WholeReduceSum", "BlockReduceSum", "PairReduceSum", "DataCopy(GM to UB)", "DataCopy(UB to GM)",
-      "GetValue",    "SetValue",      "GlobalTensor.GetValue", "GlobalTensor.SetValue",
-      "DataCacheCleanAndInvalid", "SetFlag", "WaitFlag", "PipeBarrier", "SyncAll", "AllocTensor"};
+  constexpr const char* kNames[] = {"Add",
+                                    "Sub",
+                                    "Mul",
+                                    "Div",
+                                    "Max",
+                                    "Min",
+                                    "MulAddDst",
+                                    "FusedMulAdd",
+                                    "Adds",
+                                    "Muls",
+                                    "Maxs",
+                                    "Mins",
+                                    "Axpy",
+                                    "Abs",
+                                    "Sqrt",
+                                    "Rsqrt",
+                                    "Reciprocal",
+                                    "Exp",
+                                    "Ln",
+                                    "Relu",
+                                    "Cast",
+                                    "Copy",
+                                    "Duplicate",
+                                    "Brcb",
+                                    "Gather",
+                                    "WholeReduceSum",
+                                    "BlockReduceSum",
+                                    "PairReduceSum",
+                                    "DataCopy(GM to UB)",
+                                    "DataCopy(UB to GM)",
+                                    "GetValue",
+                                    "SetValue",
+                                    "GlobalTensor.GetValue",
+                                    "GlobalTensor.SetValue",
+                                    "DataCacheCleanAndInvalid",
+                                    "SetFlag",
+                                    "WaitFlag",
+                                    "PipeBarrier",
+                                    "SyncAll",
+                                    "AllocTensor"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Op::kCount));
   return kNames[static_cast<int>(op)];
 }
@@ -135,15 +168,16 @@ inline std::string Name(Event event) {
 struct UbOperand {
   Type type = Type::kNone;
   bool present = false;
-  uint32_t offset = 0;      // bytes
-  uint32_t begin = 0;       // of the allocation, bytes
-  uint32_t end = 0;         // of the allocation, bytes
-  int32_t blk_stride = 1;   // blocks of 32 B
-  int32_t rep_stride = 8;   // blocks of 32 B, except where the instruction has a unit of its own
-  int16_t buffer = -1;      // index of the allocation in the core's buffer list
+  uint32_t offset = 0;     // bytes
+  uint32_t begin = 0;      // of the allocation, bytes
+  uint32_t end = 0;        // of the allocation, bytes
+  int32_t blk_stride = 1;  // blocks of 32 B
+  int32_t rep_stride = 8;  // blocks of 32 B, except where the instruction has a unit of its own
+  int16_t buffer = -1;     // index of the allocation in the core's buffer list
 };
 
-// A GM operand: the device address, and the extent that SetGlobalBuffer declared (0 when it did not).
+// A GM operand: the device address, and the extent that SetGlobalBuffer declared (0 when it did
+// not).
 struct GmOperand {
   Type type = Type::kNone;
   uint64_t address = 0;
@@ -197,9 +231,9 @@ struct Instr {
   bool count_form = false;
   bool sets_mask = true;
   MaskMode mask_mode = MaskMode::kNormal;
-  uint64_t mask[2] = {0, 0};     // kNormal: lanes; mask[0] holds lanes 0 to 63
-  uint64_t count = 0;            // kCounter: elements
-  int64_t mask_argument = -1;    // the contiguous mask as written, -1 when there was none
+  uint64_t mask[2] = {0, 0};   // kNormal: lanes; mask[0] holds lanes 0 to 63
+  uint64_t count = 0;          // kCounter: elements
+  int64_t mask_argument = -1;  // the contiguous mask as written, -1 when there was none
   int64_t repeat = 1;
   Rounding rounding = Rounding::kNone;
   bool saturate = false;  // CTRL[48] = 0

@@ -1,5 +1,5 @@
-// Fibers and phases of a launch. Between two SyncAll calls cores cannot see each other, so each runs on its own as far as
-// it gets, in an order that the seed chooses.
+// Fibers and phases of a launch. Between two SyncAll calls cores cannot see each other, so each
+// runs on its own as far as it gets, in an order that the seed chooses.
 #include "launch.h"
 
 #include <sys/mman.h>
@@ -60,7 +60,8 @@ class Fiber {
 
  private:
   static void Enter(uint32_t low, uint32_t high) {
-    reinterpret_cast<Fiber*>(static_cast<uintptr_t>(low) | static_cast<uintptr_t>(high) << 32)->Run();
+    reinterpret_cast<Fiber*>(static_cast<uintptr_t>(low) | static_cast<uintptr_t>(high) << 32)
+        ->Run();
   }
 
   void Run() {
@@ -112,7 +113,8 @@ void Shuffle(std::vector<Fiber*>& fibers, Random& random) {
   }
 }
 
-// A core stays on one host thread for the whole launch, because its fiber may hold the address of a thread-local.
+// A core stays on one host thread for the whole launch, because its fiber may hold the address of a
+// thread-local.
 class Workers {
  public:
   Workers(std::vector<std::vector<Fiber*>>& shares) : shares_(shares) {
@@ -175,9 +177,9 @@ LaunchResult Launch(const std::function<void()>& kernel, int32_t blocks, const D
   Random random(options.seed);
   if (options.seed != 0) Shuffle(order, random);
   const uint32_t host_threads = std::max(1u, std::thread::hardware_concurrency());
-  const size_t threads = std::clamp<size_t>(
-      options.threads > 0 ? static_cast<size_t>(options.threads) : host_threads, 1,
-      std::max<size_t>(order.size(), 1));
+  const size_t threads =
+      std::clamp<size_t>(options.threads > 0 ? static_cast<size_t>(options.threads) : host_threads,
+                         1, std::max<size_t>(order.size(), 1));
   std::vector<std::vector<Fiber*>> shares(threads);
   for (size_t i = 0; i < order.size(); ++i) shares[i % threads].push_back(order[i]);
 
@@ -205,8 +207,8 @@ LaunchResult Launch(const std::function<void()>& kernel, int32_t blocks, const D
       for (auto& share : shares) Shuffle(share, random);
     }
   }
-  result.completed = std::none_of(cores.begin(), cores.end(),
-                                  [](const auto& core) { return core->aborted(); });
+  result.completed =
+      std::none_of(cores.begin(), cores.end(), [](const auto& core) { return core->aborted(); });
   for (Observer* observer : observers) observer->EndLaunch();
   return result;
 }

@@ -1,5 +1,6 @@
-// Global memory of a launch: named buffers at device addresses that lie far apart, over host storage.
-// An address outside every buffer belongs to nobody, so it can be named and never aliases another buffer.
+// Global memory of a launch: named buffers at device addresses that lie far apart, over host
+// storage. An address outside every buffer belongs to nobody, so it can be named and never aliases
+// another buffer.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +31,8 @@ class GlobalMemory {
     return buffer.address;
   }
 
-  // The buffer around an address, also when the address lies past its end; null for an address near no buffer.
+  // The buffer around an address, also when the address lies past its end; null for an address near
+  // no buffer.
   const GmBuffer* Near(uint64_t address) const {
     const uint64_t slot = (address + kHalfSpacing) >> kSpacingBits;
     return slot == 0 || slot > buffers_.size() ? nullptr : &buffers_[slot - 1];

@@ -39,7 +39,8 @@ inline uint16_t FloatToHalfRint(float value) {
       std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + std::bit_cast<float>(kMagic)) -
       kMagic;
   const uint32_t normal =
-      (magnitude + (static_cast<uint32_t>(15 - 127) << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+      (magnitude + (static_cast<uint32_t>(15 - 127) << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >>
+      13;
   const uint32_t special = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
   uint32_t result = magnitude < (113u << 23) ? subnormal : normal;
   result = magnitude >= (143u << 23) ? special : result;
@@ -74,7 +75,8 @@ inline bool RoundsUp(Rounding mode, bool negative, bool odd, uint32_t dropped, u
   return false;
 }
 
-// float to a 16-bit format with kMantissa stored bits whose smallest normal exponent is kMinExponent.
+// float to a 16-bit format with kMantissa stored bits whose smallest normal exponent is
+// kMinExponent.
 template <int kMantissa, int kMinExponent>
 uint16_t Narrow(float value, Rounding mode) {
   constexpr uint32_t kInfinity = 0x7fffu >> kMantissa << kMantissa;

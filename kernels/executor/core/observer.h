@@ -1,5 +1,6 @@
-// What core/ tells the observers: every check, counter and cost model is one of them. Core state is read-only to them.
-// Calls for one core come from one thread at a time; different cores may report at once.
+// What core/ tells the observers: every check, counter and cost model is one of them. Core state is
+// read-only to them. Calls for one core come from one thread at a time; different cores may report
+// at once.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +16,9 @@ namespace executor {
 // What the launch runs on. Taken from the platform by run.cpp, or made up by a test.
 struct Device {
   std::string name = "test";
-  int32_t arch = 2201;         // __NPU_ARCH__
-  int32_t vector_cores = 48;   // physical
-  uint32_t ub_bytes = 0;       // usable by a kernel
+  int32_t arch = 2201;        // __NPU_ARCH__
+  int32_t vector_cores = 48;  // physical
+  uint32_t ub_bytes = 0;      // usable by a kernel
 };
 
 struct UbBuffer {
@@ -35,7 +36,8 @@ struct Registers {
   Type atomic_type = Type::kNone;
   bool saturate = false;
   bool initial_saturate = false;
-  bool mask_explicit = false;  // set by a call of its own, not by the mask argument of an instruction
+  bool mask_explicit =
+      false;  // set by a call of its own, not by the mask argument of an instruction
   Where mask_where;
   Where mode_where;
   Where atomic_where;
@@ -46,7 +48,7 @@ enum class QueueEvent : uint8_t { kAlloc, kEnQue, kDeQue, kFree };
 
 struct QueueCall {
   QueueEvent event = QueueEvent::kAlloc;
-  int32_t buffer = -1;          // index in CoreView::ub_buffers
+  int32_t buffer = -1;            // index in CoreView::ub_buffers
   const char* problem = nullptr;  // why the call is wrong; null when it is right
   Where where;
 };
@@ -87,7 +89,8 @@ class Observer {
   // The core can go on no further; `text` names what each pipe waits for.
   virtual void OnStuck(const CoreView&, const std::string&, Where) {}
   virtual void EndCore(const CoreView&) {}
-  // All cores are idle: at a SyncAll that `arrived` of the cores reached while `ended` of them had returned, or at the end.
+  // All cores are idle: at a SyncAll that `arrived` of the cores reached while `ended` of them had
+  // returned, or at the end.
   virtual void OnAllIdle(int32_t /*arrived*/, int32_t /*ended*/, Where) {}
   virtual void EndLaunch() {}
 };

@@ -1,5 +1,5 @@
-// The part of Ascend C that this project's kernels use, under CANN's names, so that they compile on any CPU unchanged.
-// A call that is not here does not compile; what the calls mean is in ../core.
+// The part of Ascend C that this project's kernels use, under CANN's names, so that they compile on
+// any CPU unchanged. A call that is not here does not compile; what the calls mean is in ../core.
 #pragma once
 
 #include "ascendc/dma.h"

@@ -1,4 +1,5 @@
-// From Ascend C's types to the executor's instructions: the only place where the two vocabularies meet.
+// From Ascend C's types to the executor's instructions: the only place where the two vocabularies
+// meet.
 #pragma once
 
 #include <cstring>

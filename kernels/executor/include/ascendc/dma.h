@@ -1,4 +1,5 @@
-// DataCopy and DataCopyPad between GM and UB. Lengths and strides become bytes here; limits are checked elsewhere.
+// DataCopy and DataCopyPad between GM and UB. Lengths and strides become bytes here; limits are
+// checked elsewhere.
 #pragma once
 
 #include "tensor.h"
@@ -6,8 +7,8 @@
 namespace executor {
 
 template <class T>
-Instr MakeDma(const AscendC::LocalTensor<T>& local, const AscendC::GlobalTensor<T>& global, bool load,
-              DmaForm form, Where where) {
+Instr MakeDma(const AscendC::LocalTensor<T>& local, const AscendC::GlobalTensor<T>& global,
+              bool load, DmaForm form, Where where) {
   Instr instr;
   instr.op = load ? Op::kLoad : Op::kStore;
   instr.pipe = load ? Pipe::kMte2 : Pipe::kMte3;
@@ -31,7 +32,8 @@ void IssueCopy(const AscendC::LocalTensor<T>& local, const AscendC::GlobalTensor
   Instr instr = MakeDma(local, global, load, DmaForm::kCount, where);
   instr.dma.requested_bytes = static_cast<uint64_t>(elements) * sizeof(T);
   instr.dma.block_count = 1;
-  instr.dma.block_bytes = static_cast<uint32_t>(instr.dma.requested_bytes / kBlockBytes * kBlockBytes);
+  instr.dma.block_bytes =
+      static_cast<uint32_t>(instr.dma.requested_bytes / kBlockBytes * kBlockBytes);
   CurrentCore().Issue(instr);
 }
 
@@ -49,11 +51,12 @@ void IssueCopy(const AscendC::LocalTensor<T>& local, const AscendC::GlobalTensor
   CurrentCore().Issue(instr);
 }
 
-// Shared by both directions of DataCopyPad: blockLen and the GM stride in bytes, the UB stride in blocks of 32 B.
+// Shared by both directions of DataCopyPad: blockLen and the GM stride in bytes, the UB stride in
+// blocks of 32 B.
 template <class T>
-void IssuePad(const AscendC::LocalTensor<T>& local, const AscendC::GlobalTensor<T>& global, bool load,
-              const AscendC::DataCopyExtParams& params, bool is_pad, uint32_t left, uint32_t right,
-              uint64_t pad_bits, Where where) {
+void IssuePad(const AscendC::LocalTensor<T>& local, const AscendC::GlobalTensor<T>& global,
+              bool load, const AscendC::DataCopyExtParams& params, bool is_pad, uint32_t left,
+              uint32_t right, uint64_t pad_bits, Where where) {
   Instr instr = MakeDma(local, global, load, DmaForm::kPad, where);
   Dma& dma = instr.dma;
   dma.block_count = Take(instr, "blockCount", params.blockCount);

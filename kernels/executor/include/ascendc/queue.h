@@ -1,7 +1,9 @@
-// TPipe, TQue, TQueBind and TBuf: UB allocation in order of InitBuffer, and the flags that queues set and wait for.
+// TPipe, TQue, TQueBind and TBuf: UB allocation in order of InitBuffer, and the flags that queues
+// set and wait for.
 #pragma once
 
 #include <algorithm>
+#include <exception>
 
 #include "sync.h"
 #include "tensor.h"
@@ -68,8 +70,10 @@ inline TPipe* GetTPipePtr() { return static_cast<TPipe*>(executor::CurrentCore()
 class TPipe {
  public:
   explicit TPipe(executor::Where where = executor::Where::current()) { Init(where); }
-  ~TPipe() {
-    if (!destroyed_) Destroy(created_);
+  // The waits of Destroy can find that the core hangs, which unwinds the kernel; while it unwinds
+  // there is nothing to wait for.
+  ~TPipe() noexcept(false) {
+    if (!destroyed_ && std::uncaught_exceptions() == 0) Destroy(created_);
   }
   TPipe(const TPipe&) = delete;
   TPipe& operator=(const TPipe&) = delete;
@@ -90,7 +94,8 @@ class TPipe {
   }
 
   template <TPosition pos>
-  bool InitBuffer(TBuf<pos>& buf, uint32_t len, executor::Where where = executor::Where::current()) {
+  bool InitBuffer(TBuf<pos>& buf, uint32_t len,
+                  executor::Where where = executor::Where::current()) {
     buf.SetBuffers(Take(1, len, "TBuf", HardEvent::MAX, where), 1);
     return true;
   }
@@ -105,10 +110,10 @@ class TPipe {
   template <HardEvent evt>
   void ReleaseEventID(TEventID id, executor::Where where = executor::Where::current()) {
     if (id < 0 || id >= QUE_MAX_EVENT || ((occupied_[Index(evt)] >> id) & 1) == 0) {
-      executor::CurrentCore().ReportMisuse(
-          "ReleaseEventID<" + executor::Name(executor::EventOf(evt)) + "> of id " +
-              std::to_string(id) + ", which is not allocated",
-          where);
+      executor::CurrentCore().ReportMisuse("ReleaseEventID<" +
+                                               executor::Name(executor::EventOf(evt)) + "> of id " +
+                                               std::to_string(id) + ", which is not allocated",
+                                           where);
       return;
     }
     occupied_[Index(evt)] &= static_cast<uint8_t>(~(1u << id));
@@ -124,9 +129,9 @@ class TPipe {
       if (((occupied_[Index(evt)] >> id) & 1) == 0) return id;
     }
     executor::Core& core = executor::CurrentCore();
-    core.ReportMisuse("no free event id of " + executor::Name(executor::EventOf(evt)) +
-                          ": all 8 are allocated",
-                      where);
+    core.ReportMisuse(
+        "no free event id of " + executor::Name(executor::EventOf(evt)) + ": all 8 are allocated",
+        where);
     core.Abort();
   }
 
@@ -237,7 +242,8 @@ class TQueBind {
       return tensor;
     }
     Report(executor::QueueEvent::kAlloc, nullptr,
-           count_ == 0 ? "the queue has no InitBuffer" : "every buffer of the queue is in use", where);
+           count_ == 0 ? "the queue has no InitBuffer" : "every buffer of the queue is in use",
+           where);
     core.Abort();
   }
 
@@ -377,8 +383,9 @@ class TQueBind {
 };
 
 template <TPosition pos, int32_t depth, int32_t mask = 0>
-class TQue : public TQueBind<pos == TPosition::VECIN ? TPosition::GM : TPosition::VECOUT,
-                             pos == TPosition::VECIN ? TPosition::VECIN : TPosition::GM, depth, mask> {
+class TQue
+    : public TQueBind<pos == TPosition::VECIN ? TPosition::GM : TPosition::VECOUT,
+                      pos == TPosition::VECIN ? TPosition::VECIN : TPosition::GM, depth, mask> {
   static_assert(pos == TPosition::VECIN || pos == TPosition::VECOUT);
 };
 

@@ -123,7 +123,8 @@ inline void SetAtomicNone(executor::Where where = executor::Where::current()) {
   executor::CurrentCore().RegisterChanged(where);
 }
 
-// Bit 48 of CTRL decides what becomes of infinity and NaN in 16-bit results; the other bits are outside the subset.
+// Bit 48 of CTRL decides what becomes of infinity and NaN in 16-bit results; the other bits are
+// outside the subset.
 template <int8_t startBit, int8_t endBit>
 inline void SetCtrlSpr(int64_t value, executor::Where where = executor::Where::current()) {
   static_assert(startBit == 48 && endBit == 48, "only CTRL[48] is in the executor's subset");

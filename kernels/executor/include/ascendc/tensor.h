@@ -95,8 +95,7 @@ class GlobalTensor {
     return executor::FromBits<T>(executor::CurrentCore().IssueRead(instr));
   }
 
-  void SetValue(const uint64_t index, T value,
-                executor::Where where = executor::Where::current()) {
+  void SetValue(const uint64_t index, T value, executor::Where where = executor::Where::current()) {
     executor::Instr instr;
     instr.op = executor::Op::kGmSetValue;
     instr.where = where;

@@ -1,5 +1,5 @@
-// Qualifiers, scalar types, enumerations and parameter structs of Ascend C, under CANN's names and with its defaults.
-// Only what a vector kernel for 2201 and 3510 needs; nothing here executes.
+// Qualifiers, scalar types, enumerations and parameter structs of Ascend C, under CANN's names and
+// with its defaults. Only what a vector kernel for 2201 and 3510 needs; nothing here executes.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@
 #define __inout_pipe__(pipe)
 #define GM_ADDR __gm__ uint8_t*
 
-// In a kernel's body: tells the executor whether the launch has the cross-core scheduler that SyncAll needs.
+// In a kernel's body: tells the executor whether the launch has the cross-core scheduler that
+// SyncAll needs.
 #define KERNEL_TASK_TYPE_DEFAULT(type) ::executor::DeclareKernelType(type)
 
 enum KernelMetaType : int {
@@ -40,14 +41,17 @@ namespace executor {
 
 void DeclareKernelType(KernelMetaType type);
 
-// An integer parameter of CANN's width that remembers what was passed before it was cut to that width.
+// An integer parameter of CANN's width that remembers what was passed before it was cut to that
+// width.
 template <class T>
 class Field {
  public:
   template <class I, class = std::enable_if_t<std::is_integral_v<I>>>
   constexpr Field(I value)  // NOLINT: implicit, as the plain integer it stands for
       : value_(static_cast<T>(value)), passed_(static_cast<int64_t>(value)) {}
-  constexpr operator T() const { return value_; }  // NOLINT: implicit, as the plain integer it stands for
+  constexpr operator T() const {
+    return value_;
+  }  // NOLINT: implicit, as the plain integer it stands for
   constexpr int64_t passed() const { return passed_; }
   constexpr bool WasCut() const { return static_cast<int64_t>(value_) != passed_; }
 
@@ -61,8 +65,11 @@ class Field {
 class half {
  public:
   half() = default;
-  half(float value) : bits_(executor::FloatToHalfRint(value)) {}        // NOLINT: implicit as on the device
-  operator float() const { return executor::HalfToFloat(bits_); }       // NOLINT: implicit as on the device
+  half(float value)
+      : bits_(executor::FloatToHalfRint(value)) {}  // NOLINT: implicit as on the device
+  operator float() const {
+    return executor::HalfToFloat(bits_);
+  }  // NOLINT: implicit as on the device
 
  private:
   uint16_t bits_;
@@ -72,7 +79,9 @@ class half {
 class bfloat16_t {
  public:
   bfloat16_t() = default;
-  constexpr bfloat16_t(int zero) : bits_(0) { static_cast<void>(zero); }  // NOLINT: `T value = 0` of the params
+  constexpr bfloat16_t(int zero) : bits_(0) {
+    static_cast<void>(zero);
+  }  // NOLINT: `T value = 0` of the params
   static bfloat16_t FromBits(uint16_t bits) {
     bfloat16_t value;
     value.bits_ = bits;
@@ -166,7 +175,8 @@ enum class DcciDst : uint64_t { CACHELINE_ALL = 0, CACHELINE_UB, CACHELINE_OUT, 
 
 struct DataCopyParams {
   DataCopyParams() = default;
-  DataCopyParams(Field<uint16_t> count, Field<uint16_t> len, Field<uint16_t> src_stride, Field<uint16_t> dst_stride)
+  DataCopyParams(Field<uint16_t> count, Field<uint16_t> len, Field<uint16_t> src_stride,
+                 Field<uint16_t> dst_stride)
       : blockCount(count), blockLen(len), srcStride(src_stride), dstStride(dst_stride) {}
   Field<uint16_t> blockCount = DEFAULT_DATA_COPY_NBURST;
   Field<uint16_t> blockLen = 0;
@@ -213,8 +223,8 @@ struct DataCopyPadExtParams {
 
 struct CopyRepeatParams {
   CopyRepeatParams() = default;
-  CopyRepeatParams(Field<uint16_t> dst_stride, Field<uint16_t> src_stride, Field<uint16_t> dst_repeat_size,
-                   Field<uint16_t> src_repeat_size)
+  CopyRepeatParams(Field<uint16_t> dst_stride, Field<uint16_t> src_stride,
+                   Field<uint16_t> dst_repeat_size, Field<uint16_t> src_repeat_size)
       : dstStride(dst_stride),
         srcStride(src_stride),
         dstRepeatSize(dst_repeat_size),
@@ -227,8 +237,8 @@ struct CopyRepeatParams {
 
 struct BinaryRepeatParams {
   BinaryRepeatParams() = default;
-  BinaryRepeatParams(Field<uint8_t> dst_blk, Field<uint8_t> src0_blk, Field<uint8_t> src1_blk, Field<uint8_t> dst_rep,
-                     Field<uint8_t> src0_rep, Field<uint8_t> src1_rep)
+  BinaryRepeatParams(Field<uint8_t> dst_blk, Field<uint8_t> src0_blk, Field<uint8_t> src1_blk,
+                     Field<uint8_t> dst_rep, Field<uint8_t> src0_rep, Field<uint8_t> src1_rep)
       : dstBlkStride(dst_blk),
         src0BlkStride(src0_blk),
         src1BlkStride(src1_blk),
@@ -246,8 +256,12 @@ struct BinaryRepeatParams {
 
 struct UnaryRepeatParams {
   UnaryRepeatParams() = default;
-  UnaryRepeatParams(Field<uint16_t> dst_blk, Field<uint16_t> src_blk, Field<uint8_t> dst_rep, Field<uint8_t> src_rep)
-      : dstBlkStride(dst_blk), srcBlkStride(src_blk), dstRepStride(dst_rep), srcRepStride(src_rep) {}
+  UnaryRepeatParams(Field<uint16_t> dst_blk, Field<uint16_t> src_blk, Field<uint8_t> dst_rep,
+                    Field<uint8_t> src_rep)
+      : dstBlkStride(dst_blk),
+        srcBlkStride(src_blk),
+        dstRepStride(dst_rep),
+        srcRepStride(src_rep) {}
   uint32_t blockNumber = DEFAULT_BLK_NUM;
   Field<uint16_t> dstBlkStride = DEFAULT_BLK_STRIDE;
   Field<uint16_t> srcBlkStride = DEFAULT_BLK_STRIDE;

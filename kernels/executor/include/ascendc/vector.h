@@ -1,5 +1,6 @@
-// The vector instructions of Ascend C in their count, contiguous-mask and bit-mask forms. Each becomes one Instr on pipe V.
-// Types and limits are checked where the instruction is issued, not here, so that a wrong call is a finding with a place.
+// The vector instructions of Ascend C in their count, contiguous-mask and bit-mask forms. Each
+// becomes one Instr on pipe V. Types and limits are checked where the instruction is issued, not
+// here, so that a wrong call is a finding with a place.
 #pragma once
 
 #include "sync.h"
@@ -16,7 +17,8 @@ inline Instr MakeVector(Op op, Where where) {
   return instr;
 }
 
-// `Op(dst, ..., n)`: counter mode for this instruction; on 2201 the mask registers are back at their reset values after it.
+// `Op(dst, ..., n)`: counter mode for this instruction; on 2201 the mask registers are back at
+// their reset values after it.
 inline void IssueCount(Instr& instr, int64_t elements) {
   instr.count_form = true;
   instr.mask_mode = MaskMode::kCounter;
@@ -140,29 +142,30 @@ namespace AscendC {
 
 using executor::Where;
 
-#define EXECUTOR_BINARY(NAME)                                                                      \
-  template <typename T, bool isSetMask = true>                                                     \
-  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src0,                          \
-                   const LocalTensor<T>& src1, const uint64_t mask[], const Field<uint8_t> repeatTimes,   \
-                   const BinaryRepeatParams& repeatParams, Where where = Where::current()) {       \
-    executor::Instr instr = executor::MakeBinary(executor::Op::k##NAME, dst, src0, src1, where);   \
-    executor::SetStrides(instr, repeatParams);                                                     \
-    executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);                                    \
-  }                                                                                                \
-  template <typename T, bool isSetMask = true>                                                     \
-  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src0,                          \
-                   const LocalTensor<T>& src1, uint64_t mask, const Field<uint8_t> repeatTimes,           \
-                   const BinaryRepeatParams& repeatParams, Where where = Where::current()) {       \
-    executor::Instr instr = executor::MakeBinary(executor::Op::k##NAME, dst, src0, src1, where);   \
-    executor::SetStrides(instr, repeatParams);                                                     \
-    executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);                                    \
-  }                                                                                                \
-  template <typename T>                                                                            \
-  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src0,                          \
-                   const LocalTensor<T>& src1, const int32_t& calCount,                            \
-                   Where where = Where::current()) {                                               \
-    executor::Instr instr = executor::MakeBinary(executor::Op::k##NAME, dst, src0, src1, where);   \
-    executor::IssueCount(instr, calCount);                                                         \
+#define EXECUTOR_BINARY(NAME)                                                                    \
+  template <typename T, bool isSetMask = true>                                                   \
+  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src0,                        \
+                   const LocalTensor<T>& src1, const uint64_t mask[],                            \
+                   const Field<uint8_t> repeatTimes, const BinaryRepeatParams& repeatParams,     \
+                   Where where = Where::current()) {                                             \
+    executor::Instr instr = executor::MakeBinary(executor::Op::k##NAME, dst, src0, src1, where); \
+    executor::SetStrides(instr, repeatParams);                                                   \
+    executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);                                  \
+  }                                                                                              \
+  template <typename T, bool isSetMask = true>                                                   \
+  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src0,                        \
+                   const LocalTensor<T>& src1, uint64_t mask, const Field<uint8_t> repeatTimes,  \
+                   const BinaryRepeatParams& repeatParams, Where where = Where::current()) {     \
+    executor::Instr instr = executor::MakeBinary(executor::Op::k##NAME, dst, src0, src1, where); \
+    executor::SetStrides(instr, repeatParams);                                                   \
+    executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);                                  \
+  }                                                                                              \
+  template <typename T>                                                                          \
+  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src0,                        \
+                   const LocalTensor<T>& src1, const int32_t& calCount,                          \
+                   Where where = Where::current()) {                                             \
+    executor::Instr instr = executor::MakeBinary(executor::Op::k##NAME, dst, src0, src1, where); \
+    executor::IssueCount(instr, calCount);                                                       \
   }
 
 EXECUTOR_BINARY(Add)
@@ -176,8 +179,9 @@ EXECUTOR_BINARY(FusedMulAdd)
 
 template <typename T, typename U, bool isSetMask = true>
 inline void MulAddDst(const LocalTensor<T>& dst, const LocalTensor<U>& src0,
-                      const LocalTensor<U>& src1, const uint64_t mask[], const Field<uint8_t> repeatTimes,
-                      const BinaryRepeatParams& repeatParams, Where where = Where::current()) {
+                      const LocalTensor<U>& src1, const uint64_t mask[],
+                      const Field<uint8_t> repeatTimes, const BinaryRepeatParams& repeatParams,
+                      Where where = Where::current()) {
   executor::Instr instr = executor::MakeBinary(executor::Op::kMulAddDst, dst, src0, src1, where);
   executor::SetStrides(instr, repeatParams);
   executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);
@@ -200,28 +204,28 @@ inline void MulAddDst(const LocalTensor<T>& dst, const LocalTensor<U>& src0,
   executor::IssueCount(instr, calCount);
 }
 
-#define EXECUTOR_UNARY(NAME)                                                                       \
-  template <typename T, bool isSetMask = true>                                                     \
-  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, const uint64_t mask[],    \
-                   const Field<uint8_t> repeatTimes, const UnaryRepeatParams& repeatParams,               \
-                   Where where = Where::current()) {                                               \
-    executor::Instr instr = executor::MakeUnary(executor::Op::k##NAME, dst, src, where);           \
-    executor::SetStrides(instr, repeatParams);                                                     \
-    executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);                                    \
-  }                                                                                                \
-  template <typename T, bool isSetMask = true>                                                     \
-  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, uint64_t mask,            \
-                   const Field<uint8_t> repeatTimes, const UnaryRepeatParams& repeatParams,               \
-                   Where where = Where::current()) {                                               \
-    executor::Instr instr = executor::MakeUnary(executor::Op::k##NAME, dst, src, where);           \
-    executor::SetStrides(instr, repeatParams);                                                     \
-    executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);                                    \
-  }                                                                                                \
-  template <typename T>                                                                            \
-  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, const int32_t& calCount,  \
-                   Where where = Where::current()) {                                               \
-    executor::Instr instr = executor::MakeUnary(executor::Op::k##NAME, dst, src, where);           \
-    executor::IssueCount(instr, calCount);                                                         \
+#define EXECUTOR_UNARY(NAME)                                                                      \
+  template <typename T, bool isSetMask = true>                                                    \
+  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, const uint64_t mask[],   \
+                   const Field<uint8_t> repeatTimes, const UnaryRepeatParams& repeatParams,       \
+                   Where where = Where::current()) {                                              \
+    executor::Instr instr = executor::MakeUnary(executor::Op::k##NAME, dst, src, where);          \
+    executor::SetStrides(instr, repeatParams);                                                    \
+    executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);                                   \
+  }                                                                                               \
+  template <typename T, bool isSetMask = true>                                                    \
+  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, uint64_t mask,           \
+                   const Field<uint8_t> repeatTimes, const UnaryRepeatParams& repeatParams,       \
+                   Where where = Where::current()) {                                              \
+    executor::Instr instr = executor::MakeUnary(executor::Op::k##NAME, dst, src, where);          \
+    executor::SetStrides(instr, repeatParams);                                                    \
+    executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);                                   \
+  }                                                                                               \
+  template <typename T>                                                                           \
+  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, const int32_t& calCount, \
+                   Where where = Where::current()) {                                              \
+    executor::Instr instr = executor::MakeUnary(executor::Op::k##NAME, dst, src, where);          \
+    executor::IssueCount(instr, calCount);                                                        \
   }
 
 EXECUTOR_UNARY(Abs)
@@ -233,36 +237,36 @@ EXECUTOR_UNARY(Ln)
 EXECUTOR_UNARY(Relu)
 #undef EXECUTOR_UNARY
 
-#define EXECUTOR_SCALAR(NAME)                                                                      \
-  template <typename T, bool isSetMask = true>                                                     \
-  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue,     \
-                   const uint64_t mask[], const Field<uint8_t> repeatTimes,                               \
-                   const UnaryRepeatParams& repeatParams, Where where = Where::current()) {        \
-    executor::Instr instr =                                                                        \
-        executor::MakeScalar(executor::Op::k##NAME, dst, src, scalarValue, where);                 \
-    executor::SetStrides(instr, repeatParams);                                                     \
-    executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);                                    \
-  }                                                                                                \
-  template <typename T, bool isSetMask = true>                                                     \
-  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue,     \
-                   uint64_t mask, const Field<uint8_t> repeatTimes,                                       \
-                   const UnaryRepeatParams& repeatParams, Where where = Where::current()) {        \
-    executor::Instr instr =                                                                        \
-        executor::MakeScalar(executor::Op::k##NAME, dst, src, scalarValue, where);                 \
-    executor::SetStrides(instr, repeatParams);                                                     \
-    executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);                                    \
-  }                                                                                                \
-  template <typename T, bool isSetMask = true>                                                     \
-  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue,     \
-                   const int32_t& calCount, Where where = Where::current()) {                      \
-    executor::Instr instr =                                                                        \
-        executor::MakeScalar(executor::Op::k##NAME, dst, src, scalarValue, where);                 \
-    if constexpr (isSetMask) {                                                                     \
-      executor::IssueCount(instr, calCount);                                                       \
-    } else {                                                                                       \
-      instr.sets_mask = false;                                                                     \
-      executor::IssueWithRegisters(instr, 1);                                                      \
-    }                                                                                              \
+#define EXECUTOR_SCALAR(NAME)                                                                  \
+  template <typename T, bool isSetMask = true>                                                 \
+  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue, \
+                   const uint64_t mask[], const Field<uint8_t> repeatTimes,                    \
+                   const UnaryRepeatParams& repeatParams, Where where = Where::current()) {    \
+    executor::Instr instr =                                                                    \
+        executor::MakeScalar(executor::Op::k##NAME, dst, src, scalarValue, where);             \
+    executor::SetStrides(instr, repeatParams);                                                 \
+    executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);                                \
+  }                                                                                            \
+  template <typename T, bool isSetMask = true>                                                 \
+  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue, \
+                   uint64_t mask, const Field<uint8_t> repeatTimes,                            \
+                   const UnaryRepeatParams& repeatParams, Where where = Where::current()) {    \
+    executor::Instr instr =                                                                    \
+        executor::MakeScalar(executor::Op::k##NAME, dst, src, scalarValue, where);             \
+    executor::SetStrides(instr, repeatParams);                                                 \
+    executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);                                \
+  }                                                                                            \
+  template <typename T, bool isSetMask = true>                                                 \
+  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue, \
+                   const int32_t& calCount, Where where = Where::current()) {                  \
+    executor::Instr instr =                                                                    \
+        executor::MakeScalar(executor::Op::k##NAME, dst, src, scalarValue, where);             \
+    if constexpr (isSetMask) {                                                                 \
+      executor::IssueCount(instr, calCount);                                                   \
+    } else {                                                                                   \
+      instr.sets_mask = false;                                                                 \
+      executor::IssueWithRegisters(instr, 1);                                                  \
+    }                                                                                          \
   }
 
 EXECUTOR_SCALAR(Adds)
@@ -282,8 +286,8 @@ inline void Axpy(const LocalTensor<T>& dst, const LocalTensor<U>& src, const U& 
 
 template <typename T, typename U, bool isSetMask = true>
 inline void Axpy(const LocalTensor<T>& dst, const LocalTensor<U>& src, const U& scalarValue,
-                 uint64_t mask, const Field<uint8_t> repeatTimes, const UnaryRepeatParams& repeatParams,
-                 Where where = Where::current()) {
+                 uint64_t mask, const Field<uint8_t> repeatTimes,
+                 const UnaryRepeatParams& repeatParams, Where where = Where::current()) {
   executor::Instr instr = executor::MakeScalar(executor::Op::kAxpy, dst, src, scalarValue, where);
   executor::SetStrides(instr, repeatParams);
   executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);

@@ -13,10 +13,11 @@ Instr MakeCast(const AscendC::LocalTensor<T1>& dst, const AscendC::LocalTensor<T
   constexpr Type kFrom = TypeOf<T2>();
   constexpr bool kNarrow = kTo == Type::kHalf || kTo == Type::kBf16;
   constexpr bool kFromNarrow = kFrom == Type::kHalf || kFrom == Type::kBf16;
-  static_assert((kFrom == Type::kFloat && (kNarrow || kTo == Type::kFloat || kTo == Type::kInt32)) ||
-                    (kFromNarrow && (kTo == Type::kFloat || (kNarrow && kTo != kFrom))) ||
-                    (kFrom == Type::kInt32 && kTo == Type::kFloat),
-                "this Cast is outside the executor's subset");
+  static_assert(
+      (kFrom == Type::kFloat && (kNarrow || kTo == Type::kFloat || kTo == Type::kInt32)) ||
+          (kFromNarrow && (kTo == Type::kFloat || (kNarrow && kTo != kFrom))) ||
+          (kFrom == Type::kInt32 && kTo == Type::kFloat),
+      "this Cast is outside the executor's subset");
   Instr instr = MakeUnary(Op::kCast, dst, src, where);
   instr.rounding = static_cast<Rounding>(mode);
   return instr;
@@ -63,8 +64,9 @@ namespace AscendC {
 
 template <typename T1, typename T2, bool isSetMask = true>
 inline void Cast(const LocalTensor<T1>& dst, const LocalTensor<T2>& src,
-                 const RoundMode& round_mode, const uint64_t mask[], const Field<uint8_t> repeatTimes,
-                 const UnaryRepeatParams& repeatParams, Where where = Where::current()) {
+                 const RoundMode& round_mode, const uint64_t mask[],
+                 const Field<uint8_t> repeatTimes, const UnaryRepeatParams& repeatParams,
+                 Where where = Where::current()) {
   executor::Instr instr = executor::MakeCast(dst, src, round_mode, where);
   executor::SetStrides(instr, repeatParams);
   executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);
@@ -131,8 +133,9 @@ inline void Copy(const LocalTensor<T>& dst, const LocalTensor<T>& src, const uin
 }
 
 template <typename T>
-inline void Brcb(const LocalTensor<T>& dst, const LocalTensor<T>& src, const Field<uint8_t> repeatTimes,
-                 const BrcbRepeatParams& repeatParams, Where where = Where::current()) {
+inline void Brcb(const LocalTensor<T>& dst, const LocalTensor<T>& src,
+                 const Field<uint8_t> repeatTimes, const BrcbRepeatParams& repeatParams,
+                 Where where = Where::current()) {
   static_assert(sizeof(T) == 2 || sizeof(T) == 4, "Brcb takes 16- and 32-bit types");
   executor::Instr instr = executor::MakeUnary(executor::Op::kBrcb, dst, src, where);
   instr.dst.blk_stride = executor::Take(instr, "dstBlkStride", repeatParams.dstBlkStride);
@@ -152,8 +155,8 @@ inline void Gather(const LocalTensor<T>& dst, const LocalTensor<T>& src,
 template <typename T>
 inline void Gather(const LocalTensor<T>& dst, const LocalTensor<T>& src,
                    const LocalTensor<uint32_t>& srcOffset, const uint32_t srcBaseAddr,
-                   const uint64_t mask, const Field<uint8_t> repeatTimes, const Field<uint16_t> dstRepStride,
-                   Where where = Where::current()) {
+                   const uint64_t mask, const Field<uint8_t> repeatTimes,
+                   const Field<uint16_t> dstRepStride, Where where = Where::current()) {
   executor::Instr instr = executor::MakeGather(dst, src, srcOffset, srcBaseAddr, where);
   instr.dst.rep_stride = executor::Take(instr, "dstRepStride", dstRepStride);
   executor::IssueMasked<true>(instr, mask, repeatTimes);
@@ -169,10 +172,10 @@ inline void WholeReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src,
 }
 
 template <typename T, bool isSetMask = true>
-inline void WholeReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src,
-                           const int32_t mask, const int32_t repeatTimes,
-                           const int32_t dstRepStride, const int32_t srcBlkStride,
-                           const int32_t srcRepStride, Where where = Where::current()) {
+inline void WholeReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src, const int32_t mask,
+                           const int32_t repeatTimes, const int32_t dstRepStride,
+                           const int32_t srcBlkStride, const int32_t srcRepStride,
+                           Where where = Where::current()) {
   executor::IssueReduction<isSetMask>(executor::Op::kWholeReduceSum, dst, src,
                                       static_cast<uint64_t>(mask), repeatTimes, dstRepStride,
                                       srcBlkStride, srcRepStride, where);
