@@ -91,9 +91,13 @@ Report RunGroupNormGrad(const group_norm_grad::Plan& plan, const group_norm_grad
   device.arch = platform.arch;
   device.vector_cores = platform.vector_cores;
   device.ub_bytes = static_cast<uint32_t>(platform.ub_bytes);
+  // No schedule needs more than a few instructions an element, even where each channel is its own row.
+  Options launch = options.launch;
+  launch.max_instructions = static_cast<uint64_t>(
+      200'000 + 8 * problem.N * problem.C * problem.S / plan.blocks + 8 * problem.C);
   const KernelFunction kernel = platform.arch == 3510 ? &RunKernel3510 : &RunKernel2201;
   return CheckedLaunch([&] { kernel(problem.dtype, arguments, &plan.tiling); }, plan.blocks, device,
-                       device_buffers.memory(), options.launch, options.checks);
+                       device_buffers.memory(), launch, options.checks);
 }
 
 }  // namespace executor
