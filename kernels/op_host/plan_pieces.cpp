@@ -8,6 +8,7 @@ namespace {
 constexpr int64_t kMinPieceBytes = 16 * 1024;  // the DMA rate is flat from here on
 constexpr int64_t kMaxPieceBytes = 40 * 1024;
 constexpr int64_t kBurstBytes = 512;           // pieces of a row start on these where the row does
+constexpr int64_t kPartStepBytes = 1024;       // between the lengths that are tried
 constexpr int64_t kWorkElems = 2048;           // float32 copies of 16-bit data, two buffers of them
 constexpr int64_t kScratchElems = 2048;
 constexpr int64_t kMaxVectorElems = 512;
@@ -164,12 +165,12 @@ Candidate BestPieces(const Sizes& sizes) {
       if (rows == 1 || parts > CeilDiv(D, most) + 32) break;
     }
   }
-  const int64_t fewest = CeilDiv(S, max_elems);
-  if (fewest > 1 || S * sizes.element_bytes >= 2 * kMinPieceBytes) {
-    const int64_t most = std::max(fewest, S / min_elems);
-    for (int64_t parts = std::max<int64_t>(fewest, 2); parts <= std::min(most, fewest + 32); ++parts) {
-      ConsiderParts(sizes, tiling, parts, best);
-    }
+  int64_t last_parts = 1;
+  for (int64_t elems = max_elems; elems >= min_elems / 2; elems -= kPartStepBytes / sizes.element_bytes) {
+    const int64_t parts = CeilDiv(S, elems);
+    if (parts == last_parts) continue;
+    last_parts = parts;
+    ConsiderParts(sizes, tiling, parts, best);
   }
   return *best;
 }
