@@ -54,7 +54,9 @@ def instruction_sets() -> dict[str, tuple[str, list[str]]]:
     wanted = os.environ.get("GROUP_NORM_GRAD_BUILD_ISA", ",".join(known)).split(",")
     unknown = [isa for isa in wanted if isa not in known]
     if unknown:
-        raise SystemExit(f"GROUP_NORM_GRAD_BUILD_ISA: expected some of {list(known)}, got {unknown}")
+        raise SystemExit(
+            f"GROUP_NORM_GRAD_BUILD_ISA: expected some of {list(known)}, got {unknown}"
+        )
     baseline = next(iter(known))
     return {isa: flags for isa, flags in known.items() if isa in wanted or isa == baseline}
 

@@ -34,6 +34,11 @@ Tensor tangent_of(const Tensor& tensor) {
   return tensor.defined() ? tensor._fw_grad(/*level=*/0) : Tensor();
 }
 
+// The tensor without its tangent, for use in the tangents' own formulas.
+Tensor primal_of(const Tensor& tensor) {
+  return tangent_of(tensor).defined() ? tensor._fw_primal(/*level=*/0) : tensor;
+}
+
 struct Geometry {
   c10::SymInt N, C, HxW;
   int64_t group = 0;
@@ -52,19 +57,20 @@ struct Geometry {
 
 // What the gradients of mean and rstd, as outputs of the forward, add to the gradient of input:
 // d mean = mean(dx), d rstd = -rstd^2 mean(x^ dx).
-Tensor statistics_vjp(const Geometry& at_, const Tensor& input, const Tensor& mean,
+Tensor statistics_vjp(const Geometry& geometry, const Tensor& input, const Tensor& mean,
                       const Tensor& rstd, const Tensor& grad_mean, const Tensor& grad_rstd) {
-  const auto count = at_.group_elements();
-  const Tensor r = at_.column(rstd);
+  const auto count = geometry.group_elements();
+  const Tensor r = geometry.column(rstd);
   Tensor offset, out;
-  if (grad_mean.defined()) offset = at_.column(grad_mean) / count;
+  if (grad_mean.defined()) offset = geometry.column(grad_mean) / count;
   if (grad_rstd.defined()) {
-    const Tensor slope = at_.column(grad_rstd) * r * r * r / -count;
-    out = (at_.groups(input) - at_.column(mean)) * slope;
+    const Tensor slope = geometry.column(grad_rstd) * r * r * r / -count;
+    out = (geometry.groups(input) - geometry.column(mean)) * slope;
   }
   if (offset.defined()) {
     out = out.defined() ? out + offset
-                        : offset.expand_symint({at_.N, at_.group, at_.C / at_.group * at_.HxW});
+                        : offset.expand_symint({geometry.N, geometry.group,
+                                                geometry.C / geometry.group * geometry.HxW});
   }
   return out.reshape_symint(input.sym_sizes()).to(input.scalar_type());
 }
@@ -102,27 +108,28 @@ struct GroupNormBackward : public torch::autograd::TraceableFunction {
 };
 
 // Tangents of output, mean and rstd; the primal ones are already there.
-void set_forward_tangents(const Geometry& at_, const Tensor& input, const Tensor& weight,
+void set_forward_tangents(const Geometry& geometry, const Tensor& input, const Tensor& weight,
                           const Tensor& bias, const Tensors3& primal) {
   const auto& [output, mean, rstd] = primal;
-  const Tensor r = at_.column(rstd);
-  const auto count = at_.group_elements();
+  const Tensor r = geometry.column(rstd);
+  const auto count = geometry.group_elements();
   std::vector<c10::SymInt> per_channel(input.dim(), 1);
-  per_channel[1] = at_.C;
+  per_channel[1] = geometry.C;
   const auto channels = [&](const Tensor& vector) {
     return vector.to(r.scalar_type()).reshape_symint(per_channel);
   };
-  const Tensor xhat = (at_.groups(input) - at_.column(mean)) * r;
+  const Tensor xhat = (geometry.groups(primal_of(input)) - geometry.column(mean)) * r;
   Tensor tangent;
   if (const Tensor dx = tangent_of(input); dx.defined()) {
-    const Tensor rows = at_.groups(dx);
+    const Tensor rows = geometry.groups(dx);
     const Tensor mean_dx = rows.sum(-1, true) / count;
-    const Tensor mean_xhat_dx = (rows * xhat).sum(-1, true) / count;
-    tangent = (r * (rows - mean_dx - xhat * mean_xhat_dx)).reshape_symint(input.sym_sizes());
-    if (weight.defined()) tangent = tangent * channels(weight);
+    const Tensor mean_xhgeometrydx = (rows * xhat).sum(-1, true) / count;
+    tangent = (r * (rows - mean_dx - xhat * mean_xhgeometrydx)).reshape_symint(input.sym_sizes());
+    if (weight.defined()) tangent = tangent * channels(primal_of(weight));
     mean._set_fw_grad(mean_dx.reshape_symint(mean.sym_sizes()).to(mean.scalar_type()), 0, false);
     rstd._set_fw_grad(
-        (-r * r * mean_xhat_dx).reshape_symint(rstd.sym_sizes()).to(rstd.scalar_type()), 0, false);
+        (-r * r * mean_xhgeometrydx).reshape_symint(rstd.sym_sizes()).to(rstd.scalar_type()), 0,
+        false);
   }
   if (const Tensor dw = tangent_of(weight); dw.defined()) {
     const Tensor term = xhat.reshape_symint(input.sym_sizes()) * channels(dw);
@@ -159,12 +166,14 @@ Tensors3 forward_autograd(c10::DispatchKeySet keys, const Tensor& input,
     set_history(output, node);
     set_history(mean, node);
     set_history(rstd, node);
-    node->mean_ = SavedVariable(mean, true);
-    node->rstd_ = SavedVariable(rstd, true);
   }
   if (has_tangents) {
     set_forward_tangents({N, C, HxW, group}, input, or_undefined(weight), or_undefined(bias),
                          result);
+  }
+  if (node) {  // saved last, because a saved output takes its tangent with it
+    node->mean_ = SavedVariable(mean, true);
+    node->rstd_ = SavedVariable(rstd, true);
   }
   return result;
 }

@@ -53,5 +53,8 @@ def report() -> list[Row]:
         Row("torch_npu", torch_npu_status()),
         Row("backward on cpu", f"our kernel ({isa}), {torch.get_num_threads()} threads"),
         Row("forward on cpu", "ATen's kernel, statistics in float32 for 16-bit input"),
-        Row("F.group_norm's backward on cpu", "our kernel" if swapped else "ATen's kernel (enable() swaps it)"),
+        Row(
+            "F.group_norm's backward on cpu",
+            "our kernel" if swapped else "ATen's kernel (enable() swaps it)",
+        ),
     ]

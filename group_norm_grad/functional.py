@@ -148,7 +148,9 @@ def _geometry(input: Tensor) -> tuple[int, int, int]:
     return input.shape[0], input.shape[1], math.prod(input.shape[2:])
 
 
-def _rows(input: Tensor, mean: Tensor, rstd: Tensor, num_groups: int) -> tuple[Tensor, Tensor, Tensor]:
+def _rows(
+    input: Tensor, mean: Tensor, rstd: Tensor, num_groups: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """input as (N, num_groups, elements) rows in the statistics' dtype, mean and rstd beside them."""
     N, C, HxW = _geometry(input)
     rows = input.to(mean.dtype).reshape(N, num_groups, C // num_groups * HxW)

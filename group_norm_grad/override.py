@@ -18,7 +18,10 @@ def enable() -> None:
 
 
 def disable() -> None:
-    """Restore PyTorch's own kernel. Idempotent; inside an open ``with enabled()`` the swap stays till its end."""
+    """Restore PyTorch's own kernel. Idempotent.
+
+    Inside an open ``with enabled()`` the swap stays until that block ends.
+    """
     _C.disable_override()
 
 
