@@ -16,9 +16,8 @@ struct Family {
   std::string_view prefix;
   std::string_view smallest;
 };
-constexpr std::array<Family, 3> kFamilies = {{{"Ascend910B", "Ascend910B4"},
-                                              {"Ascend910_93", "Ascend910_9362"},
-                                              {"Ascend950", "Ascend950"}}};
+constexpr std::array<Family, 2> kFamilies = {
+    {{"Ascend910B", "Ascend910B4"}, {"Ascend910_93", "Ascend910_9362"}}};
 
 bool StartsWith(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
 
