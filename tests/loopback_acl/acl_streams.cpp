@@ -16,9 +16,11 @@
 namespace loopback_acl {
 namespace {
 
-// Handles are looked up, never dereferenced: a stale one is an error and not a crash.
+// Handles are looked up, never dereferenced and never given twice: a stale one is an error, not a crash, and not another
+// stream.
 struct Registry {
   std::mutex mutex;
+  uintptr_t handles_made = 0;
   uint64_t streams_made = 0;
   std::map<void*, std::shared_ptr<Stream>> streams;
   std::map<int32_t, std::shared_ptr<Stream>> default_streams;  // by device
@@ -28,6 +30,8 @@ struct Registry {
     static Registry* registry = new Registry;
     return *registry;
   }
+
+  void* NewHandle() { return reinterpret_cast<void*>(++handles_made << 4); }  // with the mutex held
 };
 
 std::shared_ptr<Event> ShareEvent(void* handle) {
@@ -47,7 +51,7 @@ int CreateEvent(aclrtEvent* handle) {
   auto event = std::make_shared<Event>();
   Registry& registry = Registry::Get();
   std::lock_guard<std::mutex> lock(registry.mutex);
-  *handle = event.get();
+  *handle = registry.NewHandle();
   registry.events[*handle] = std::move(event);
   return ACL_SUCCESS;
 }
@@ -83,7 +87,7 @@ aclError aclrtCreateStream(aclrtStream* handle) {
   Registry& registry = Registry::Get();
   std::lock_guard<std::mutex> lock(registry.mutex);
   auto stream = std::make_shared<Stream>(CurrentDevice(), ++registry.streams_made);
-  *handle = stream.get();
+  *handle = registry.NewHandle();
   registry.streams[*handle] = std::move(stream);
   return ACL_SUCCESS;
 }
