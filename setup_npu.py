@@ -134,7 +134,7 @@ def build_device_binary(builder: Builder, toolkit: Path) -> list[str]:
     for arch in ARCHITECTURES:
         work = builder.scratch / "device" / arch
         configure = ["cmake", "-S", str(ROOT / "kernels"), "-B", str(work)]
-        configure += [f"-DCMAKE_ASC_ARCHITECTURES={arch}", f"-DASCEND_HOME_PATH={toolkit}"]
+        configure += ["-DGROUP_NORM_GRAD_DEVICE=ON", f"-DCMAKE_ASC_ARCHITECTURES={arch}", f"-DASCEND_HOME_PATH={toolkit}"]
         configure += [f"-DCMAKE_INSTALL_PREFIX={builder.package / LIBRARY_DIR}"]
         try:
             subprocess.run(configure, check=True)

@@ -33,7 +33,7 @@ KernelLibrary Load(int32_t arch) {
   if (handle == nullptr) {
     const char* reason = dlerror();
     library.why_not = std::string("the device binary of the group-norm-gradient kernel cannot be loaded (") +
-                      (reason ? reason : path) + "); with the CANN toolkit, build it from the source tree by `cmake -S kernels -B build/device -DCMAKE_ASC_ARCHITECTURES=dav-" +
+                      (reason ? reason : path) + "); with the CANN toolkit, build it from the source tree by `cmake -S kernels -B build/device -DGROUP_NORM_GRAD_DEVICE=ON -DCMAKE_ASC_ARCHITECTURES=dav-" +
                       std::to_string(arch) + " -DCMAKE_INSTALL_PREFIX=" + directory +
                       " && cmake --build build/device --target install`, or install group_norm_grad again with "
                       "ASCEND_HOME_PATH set";

@@ -189,6 +189,26 @@ def runtime(sanitizer: str | None = None, aten: bool = True) -> Path:
     return cached("aten" if aten else "plain", inputs, flags, make)
 
 
+def kernel(libraries: Path, sanitizer: str | None = None) -> Path:
+    """The directory of the kernel libraries that run on the executor, for GROUP_NORM_GRAD_KERNEL_DIR."""
+    kernels = ROOT / "kernels"
+    listed = (kernels / "executor" / "sources.txt").read_text().split()
+    sources = [kernels / name for name in listed] + [HERE / "kernel_on_executor.cpp"]
+    includes = [*acl_include_dirs(), HERE, ROOT, kernels / "executor" / "include"]
+    flags = [f"-I{path}" for path in includes]
+    flags += ["-std=c++20", "-O2", "-ffp-contract=off", "-fvisibility=hidden", "-Wno-restrict"]
+    if sanitizer:
+        flags += [f"-fsanitize={sanitizer}"]
+
+    def make(directory: Path) -> None:
+        name = "libgroup_norm_grad_kernel_2201.so"
+        compile_and_link(directory / name, sources, flags, [f"-L{libraries}", "-lascendcl"])
+        (directory / "libgroup_norm_grad_kernel_3510.so").symlink_to(name)
+
+    inputs = [path for suffix in ("*.h", "*.cpp") for path in kernels.rglob(suffix)]
+    return cached("kernel", [*inputs, *sources, *HERE.glob("*.h")], flags, make)
+
+
 if __name__ == "__main__":
     fetch_torch_npu()
     print(runtime())
