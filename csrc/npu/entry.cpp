@@ -134,14 +134,12 @@ Tensors3 forward(const Tensor& input, const OptionalTensor& weight, const Option
                  int64_t HxW, int64_t group, double eps) {
   check_forward<int64_t>(input, weight, bias, N, C, HxW, group);
   const c10_npu::NPUGuard guard(input.device());
-  if (!at::isReducedFloatingType(input.scalar_type())) {
-    return at::native_group_norm(input, weight, bias, N, C, HxW, group, eps);
-  }
-  const auto in_float = [](const OptionalTensor& tensor) {
-    return has_value(tensor) ? OptionalTensor(tensor->to(at::kFloat)) : std::nullopt;
+  const at::ScalarType type = at::isReducedFloatingType(input.scalar_type()) ? at::kFloat : input.scalar_type();
+  const auto dense = [type](const OptionalTensor& tensor) {
+    return has_value(tensor) ? OptionalTensor(tensor->to(type).contiguous()) : std::nullopt;
   };
-  auto [output, mean, rstd] =
-      at::native_group_norm(input.to(at::kFloat), in_float(weight), in_float(bias), N, C, HxW, group, eps);
+  auto [output, mean, rstd] = at::native_group_norm(input.to(type).contiguous(), dense(weight), dense(bias), N, C, HxW,
+                                                    group, eps);
   return {output.to(input.scalar_type()), mean, rstd};
 }
 
