@@ -236,8 +236,9 @@ bool Core::MemoryExists(const AccessList& accesses) const {
     const Access& access = accesses[i];
     const uint64_t low = access.Low();
     const uint64_t high = access.High();
-    if (access.space == Space::kUb ? low > high || high > kMostUbBytes
-                                   : memory_.Host(low, high) == nullptr) {
+    if (access.space == Space::kUb) {
+      if (low > high || high > kMostUbBytes) return false;
+    } else if (memory_.Host(low, high) == nullptr || (access.write && !memory_.MayWrite(low))) {
       return false;
     }
   }

@@ -46,6 +46,11 @@ class GlobalMemory {
     return buffer->host + (low - buffer->address);
   }
 
+  bool MayWrite(uint64_t address) const {
+    const GmBuffer* buffer = Near(address);
+    return buffer != nullptr && buffer->role != BufferRole::kInput;
+  }
+
   const std::vector<GmBuffer>& buffers() const { return buffers_; }
   int IndexOf(const GmBuffer* buffer) const { return static_cast<int>(buffer - buffers_.data()); }
 
