@@ -1,0 +1,53 @@
+// The part of the formula that belongs to one group: from its channel sums to the two slopes of
+// grad_input, and its row of the partial weight gradients. No walk over the data here.
+#pragma once
+
+#include "table.h"
+#include "vec.h"
+
+namespace group_norm_grad::cpu {
+namespace {
+
+// grad_input = rstd * weight * grad_out + centred * (input - mean) + constant
+template <typename A>
+struct Slopes {
+  A centred, constant;
+};
+
+// centred, plain: sums over a channel of grad_out * (input - mean) and of grad_out, for the group's
+// D channels.
+template <typename A>
+Slopes<A> GroupSlopes(const A* weight, const A* centred, const A* plain, int64_t D, int64_t S,
+                      A rstd) {
+  ExactSum<A> of_centred, of_plain;
+  for (int64_t d = 0; d < D; ++d) {
+    of_centred.Add(weight[d] * centred[d]);
+    of_plain.Add(weight[d] * plain[d]);
+  }
+  const A scale = A(1) / static_cast<A>(D * S);
+  return {-(of_centred.Value() * scale) * rstd * rstd * rstd, -(of_plain.Value() * scale) * rstd};
+}
+
+template <typename A>
+void AddToPartials(const BackwardArgs& args, int64_t block, int64_t channel, const A* centred,
+                   const A* plain, int64_t D, A rstd, bool first) {
+  A* weight = static_cast<A*>(args.partial_weight);
+  A* bias = static_cast<A*>(args.partial_bias);
+  const int64_t at = block * args.C + channel;
+  if (weight != nullptr) {
+    for (int64_t d = 0; d < D; ++d) {
+      weight[at + d] = (first ? A(0) : weight[at + d]) + centred[d] * rstd;
+    }
+  }
+  if (bias != nullptr) {
+    for (int64_t d = 0; d < D; ++d) bias[at + d] = (first ? A(0) : bias[at + d]) + plain[d];
+  }
+}
+
+// Whether the sums need input at all: grad_bias alone does not.
+inline bool NeedsCentredSum(const BackwardArgs& args) {
+  return args.grad_input != nullptr || args.partial_weight != nullptr;
+}
+
+}  // namespace
+}  // namespace group_norm_grad::cpu

@@ -1,0 +1,202 @@
+// Backward over contiguous data: a channel of a sample is one row of S elements.
+#pragma once
+
+#include <algorithm>
+
+#include "backward_group.h"
+
+namespace group_norm_grad::cpu {
+namespace {
+
+template <typename A>
+struct RowSums {
+  A centred = 0, plain = 0;
+};
+
+// Sums over one chunk of a row. before: elements of the row in front of the chunk, which a last
+// short step may reload.
+template <typename T, bool kCentred>
+RowSums<AccOf<T>> SumChunk(const T* grad_out, const T* input, int64_t before, int64_t len,
+                           AccOf<T> mean) {
+  using A = AccOf<T>;
+  constexpr int64_t kStep = kPair<A>;
+  const Pair<A> mean_pair(mean);
+  Pair<A> centred[2], plain[2];
+  const auto step = [&](int64_t i, int which) {
+    const Pair<A> dy = Load(grad_out + i);
+    plain[which] = plain[which] + dy;
+    if constexpr (kCentred) {
+      centred[which] = MulAdd(dy, Load(input + i) - mean_pair, centred[which]);
+    }
+  };
+  int64_t i = 0;
+  for (; i + 2 * kStep <= len; i += 2 * kStep) {
+    step(i, 0);
+    step(i + kStep, 1);
+  }
+  if (i + kStep <= len) {
+    step(i, 0);
+    i += kStep;
+  }
+  if (i < len) {
+    const int64_t rest = len - i;
+    Pair<A> dy, x;
+    if (before + len >= kStep) {
+      const Pair<A> keep = LanesFrom<A>(kStep - rest);
+      dy = Load(grad_out + len - kStep) & keep;
+      if constexpr (kCentred) x = (Load(input + len - kStep) - mean_pair) & keep;
+    } else {
+      dy = LoadFirst(grad_out + i, rest);
+      if constexpr (kCentred) x = LoadFirst(input + i, rest) - mean_pair;
+    }
+    plain[1] = plain[1] + dy;
+    if constexpr (kCentred) centred[1] = MulAdd(dy, x, centred[1]);
+  }
+  RowSums<A> sums;
+  sums.plain = Sum(plain[0] + plain[1]);
+  if constexpr (kCentred) sums.centred = Sum(centred[0] + centred[1]);
+  return sums;
+}
+
+// grad_input over one chunk of a row.
+template <typename T>
+void ApplyChunk(const T* grad_out, const T* input, T* grad_input, int64_t before, int64_t len,
+                AccOf<T> mean, AccOf<T> scale, Slopes<AccOf<T>> slopes) {
+  using A = AccOf<T>;
+  constexpr int64_t kStep = kPair<A>;
+  const Pair<A> mean_pair(mean), scale_pair(scale);
+  const Pair<A> centred(slopes.centred), constant(slopes.constant);
+  const auto value = [&](const Pair<A>& dy, const Pair<A>& x) {
+    return MulAdd(scale_pair, dy, MulAdd(centred, x - mean_pair, constant));
+  };
+  int64_t i = 0;
+  for (; i + kStep <= len; i += kStep) {
+    Store(grad_input + i, value(Load(grad_out + i), Load(input + i)));
+  }
+  if (i < len) {
+    if (before + len >= kStep) {
+      const int64_t last = len - kStep;
+      Store(grad_input + last, value(Load(grad_out + last), Load(input + last)));
+    } else {
+      const int64_t rest = len - i;
+      StoreFirst(grad_input + i, value(LoadFirst(grad_out + i, rest), LoadFirst(input + i, rest)),
+                 rest);
+    }
+  }
+}
+
+template <typename T>
+struct RowsOf {
+  using A = AccOf<T>;
+  const BackwardArgs& args;
+  const T* grad_out = static_cast<const T*>(args.grad_out);
+  const T* input = static_cast<const T*>(args.input);
+  T* grad_input = static_cast<T*>(args.grad_input);
+  const A* mean = static_cast<const A*>(args.mean);
+  const A* rstd = static_cast<const A*>(args.rstd);
+  const A* weight = static_cast<const A*>(args.weight);
+  const int64_t C = args.C, S = args.S, G = args.G, D = args.C / args.G;
+
+  int64_t ChunkBegin(int64_t chunk) const { return chunk * kRowChunkElems; }
+  int64_t ChunkLen(int64_t chunk) const { return std::min(kRowChunkElems, S - ChunkBegin(chunk)); }
+
+  // row = n * C + c
+  RowSums<A> Sums(int64_t row, int64_t chunk, A group_mean, bool centred) const {
+    const int64_t before = ChunkBegin(chunk), len = ChunkLen(chunk), at = row * S + before;
+    return centred ? SumChunk<T, true>(grad_out + at, input + at, before, len, group_mean)
+                   : SumChunk<T, false>(grad_out + at, input + at, before, len, group_mean);
+  }
+
+  void Apply(int64_t row, int64_t chunk, int64_t ng, Slopes<A> slopes) const {
+    const int64_t before = ChunkBegin(chunk), len = ChunkLen(chunk), at = row * S + before;
+    ApplyChunk<T>(grad_out + at, input + at, grad_input + at, before, len, mean[ng],
+                  rstd[ng] * weight[row % C], slopes);
+  }
+};
+
+// Adds up a group's chunks, chunk_sums(row, chunk), in the one order that every schedule keeps;
+// writes its part of the partial weight gradients and returns its slopes. scratch: A (2, D).
+template <typename T, typename ChunkSums>
+Slopes<AccOf<T>> FinishGroup(const RowsOf<T>& rows, int64_t ng, void* scratch,
+                             const ChunkSums& chunk_sums) {
+  using A = AccOf<T>;
+  const int64_t D = rows.D, g = ng % rows.G;
+  A* centred = static_cast<A*>(scratch);
+  A* plain = centred + D;
+  for (int64_t d = 0; d < D; ++d) {
+    ExactSum<A> of_centred, of_plain;
+    for (int64_t k = 0; k < rows.args.plan.chunks; ++k) {
+      const RowSums<A> sums = chunk_sums(ng * D + d, k);
+      of_centred.Add(sums.centred);
+      of_plain.Add(sums.plain);
+    }
+    centred[d] = of_centred.Value();
+    plain[d] = of_plain.Value();
+  }
+  AddToPartials(rows.args, ng / rows.G, g * D, centred, plain, D, rows.rstd[ng], true);
+  if (rows.grad_input == nullptr) return {};
+  return GroupSlopes(rows.weight + g * D, centred, plain, D, rows.S, rows.rstd[ng]);
+}
+
+// One task is one group of one sample: its sums in order, then grad_input backwards, so that a
+// group larger than the cache finds its end still there.
+template <typename T>
+void FusedRows(const BackwardArgs& args, int64_t begin, int64_t end, void* scratch) {
+  using A = AccOf<T>;
+  const RowsOf<T> rows{args};
+  const bool needs_centred = NeedsCentredSum(args);
+  for (int64_t ng = begin; ng < end; ++ng) {
+    const A mean = rows.mean[ng];
+    const Slopes<A> slopes = FinishGroup(rows, ng, scratch, [&](int64_t row, int64_t chunk) {
+      return rows.Sums(row, chunk, mean, needs_centred);
+    });
+    if (rows.grad_input == nullptr) continue;
+    for (int64_t row = (ng + 1) * rows.D - 1; row >= ng * rows.D; --row) {
+      for (int64_t k = args.plan.chunks - 1; k >= 0; --k) rows.Apply(row, k, ng, slopes);
+    }
+  }
+}
+
+// One task is one chunk of one row.
+template <typename T>
+void SplitRowsSums(const BackwardArgs& args, int64_t begin, int64_t end, void*) {
+  using A = AccOf<T>;
+  const RowsOf<T> rows{args};
+  const bool needs_centred = NeedsCentredSum(args);
+  for (int64_t task = begin; task < end; ++task) {
+    const int64_t row = task / args.plan.chunks, chunk = task % args.plan.chunks;
+    const RowSums<A> sums = rows.Sums(row, chunk, rows.mean[row / rows.D], needs_centred);
+    static_cast<A*>(args.chunk_centred)[task] = sums.centred;
+    static_cast<A*>(args.chunk_plain)[task] = sums.plain;
+  }
+}
+
+// One task is one group of one sample.
+template <typename T>
+void SplitRowsFinish(const BackwardArgs& args, int64_t begin, int64_t end, void* scratch) {
+  using A = AccOf<T>;
+  const RowsOf<T> rows{args};
+  for (int64_t ng = begin; ng < end; ++ng) {
+    static_cast<Slopes<A>*>(args.slopes)[ng] =
+        FinishGroup(rows, ng, scratch, [&](int64_t row, int64_t chunk) {
+          const int64_t at = row * args.plan.chunks + chunk;
+          return RowSums<A>{static_cast<const A*>(args.chunk_centred)[at],
+                            static_cast<const A*>(args.chunk_plain)[at]};
+        });
+  }
+}
+
+// Tasks as in SplitRowsSums, in the opposite order: the first ones run find in cache what the sums
+// read last.
+template <typename T>
+void SplitRowsApply(const BackwardArgs& args, int64_t begin, int64_t end, void*) {
+  const RowsOf<T> rows{args};
+  for (int64_t task = end - 1; task >= begin; --task) {
+    const int64_t row = task / args.plan.chunks, ng = row / rows.D;
+    rows.Apply(row, task % args.plan.chunks, ng,
+               static_cast<const Slopes<AccOf<T>>*>(args.slopes)[ng]);
+  }
+}
+
+}  // namespace
+}  // namespace group_norm_grad::cpu

@@ -1,0 +1,40 @@
+// The table of kernels of one instruction set: compiled once for each, with GROUP_NORM_GRAD_ISA
+// naming it, CPU_CAPABILITY set for at::vec and the compiler's flags to match. Nothing that is
+// called from elsewhere except Table() belongs here.
+#include "table.h"
+
+#include <c10/util/BFloat16.h>
+#include <c10/util/Half.h>
+
+#include "backward_channels_last.h"
+#include "backward_rows.h"
+#include "sum_rows.h"
+
+#define GROUP_NORM_GRAD_JOIN2(a, b) a##b
+#define GROUP_NORM_GRAD_JOIN(a, b) GROUP_NORM_GRAD_JOIN2(a, b)
+#define GROUP_NORM_GRAD_STR2(a) #a
+#define GROUP_NORM_GRAD_STR(a) GROUP_NORM_GRAD_STR2(a)
+
+namespace group_norm_grad::cpu {
+namespace {
+
+template <typename T>
+constexpr DTypeKernels KernelsOf() {
+  return {{FusedRows<T>, SplitRowsSums<T>, SplitRowsFinish<T>, SplitRowsApply<T>},
+          {FusedChannelsLast<T>, SplitChannelsLastSums<T>, SplitChannelsLastFinish<T>,
+           SplitChannelsLastApply<T>},
+          SumPartialRows<AccOf<T>>};
+}
+
+constexpr KernelTable kTable = {
+    GROUP_NORM_GRAD_STR(GROUP_NORM_GRAD_ISA),
+    sizeof(Vec<float>),
+    {KernelsOf<float>(), KernelsOf<at::Half>(), KernelsOf<at::BFloat16>(), KernelsOf<double>()}};
+
+}  // namespace
+
+namespace GROUP_NORM_GRAD_JOIN(isa_, GROUP_NORM_GRAD_ISA) {
+  const KernelTable& Table() { return kTable; }
+}  // namespace )
+
+}  // namespace group_norm_grad::cpu
