@@ -69,8 +69,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, H or H/2, W or W/2)."""
-        y = F.relu(self.norm1(self.conv1(x)))
-        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+        y = F.silu(self.norm1(self.conv1(x)))
+        return F.silu(self.norm2(self.conv2(y)) + self.shortcut(x))
 
 
 def network(norm: Callable[[int, int], nn.Module]) -> nn.Sequential:
@@ -78,7 +78,7 @@ def network(norm: Callable[[int, int], nn.Module]) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, 1, 1, bias=False),
         norm(8, 16),
-        nn.ReLU(),
+        nn.SiLU(),
         Block(norm, 16, 16),
         Block(norm, 16, 32),
         Block(norm, 32, 64),
@@ -163,7 +163,7 @@ class Trainer:
         if options.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
         way.prepare(self.model)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05, momentum=0.9)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.02, momentum=0.9)
         self.order = torch.Generator().manual_seed(options.seed)
 
     def _logits(self, images: Tensor) -> Tensor:
@@ -183,7 +183,7 @@ class Trainer:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        return float(loss)
+        return loss.item()
 
     @torch.no_grad()
     def accuracy(self) -> float:
@@ -311,7 +311,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--epochs", type=int, default=6, help="passes over the training images")
+    parser.add_argument("--epochs", type=int, default=10, help="passes over the training images")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="bfloat16: by autocast")
     parser.add_argument("--channels-last", action="store_true", help="memory format of the images")
     parser.add_argument("--device", default="cpu", help="torch device to train on")
