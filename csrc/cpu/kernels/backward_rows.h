@@ -42,7 +42,7 @@ RowSums<AccOf<T>> SumChunk(const T* grad_out, const T* input, int64_t before, in
     const int64_t rest = len - i;
     Pair<A> dy, x;
     if (before + len >= kStep) {
-      const Pair<A> keep = LanesFrom<A>(kStep - rest);
+      const Pair<A> keep = ElementsFrom<T>(kStep - rest);
       dy = Load(grad_out + len - kStep) & keep;
       if constexpr (kCentred) x = (Load(input + len - kStep) - mean_pair) & keep;
     } else {
