@@ -1,0 +1,49 @@
+# Every command sets up what it needs in .venv. Switches: PYTHON, DEVICE (make demo DEVICE=npu-loopback), ARGS.
+PYTHON ?= python3
+DEVICE ?= cpu
+VENV := .venv
+BIN := $(VENV)/bin
+CXX_FILES := $(shell git ls-files '*.cpp' '*.h')
+
+.PHONY: all demo test bench lint format sanitize wheel clean
+
+all: $(VENV)/.built
+
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -r requirements.txt
+	touch $@
+
+# setup.py compares time stamps itself and rebuilds only what changed.
+$(VENV)/.built: $(VENV)/.installed FORCE
+	$(BIN)/pip install -q --no-build-isolation --no-deps --editable .
+	@touch $@
+
+FORCE:
+
+demo: all
+	$(BIN)/python benchmarks/train_digits.py --device $(DEVICE) $(ARGS)
+
+test: all
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: all
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/backward.py $(ARGS)
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CXX_FILES)
+
+wheel: $(VENV)/.installed
+	$(BIN)/python -m build --no-isolation
+
+clean:
+	rm -rf $(VENV) build dist out *.egg-info group_norm_grad/*.so

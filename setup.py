@@ -1,0 +1,134 @@
+"""Builds group_norm_grad._C against the installed torch.
+
+Environment switches: GROUP_NORM_GRAD_DEBUG=1 (no optimisation, debug symbols); GROUP_NORM_GRAD_NPU=auto|0|1
+(the NPU half: when its parts can be built, never, or else fail); GROUP_NORM_GRAD_BUILD_ISA (comma-separated
+instruction sets of the CPU kernels, default all that the compiler's target has).
+"""
+
+import os
+import platform
+import re
+import shlex
+from pathlib import Path
+
+import torch
+from setuptools import setup
+from torch.utils.cpp_extension import BuildExtension, CppExtension
+
+ROOT = Path(__file__).parent
+PACKAGE = "group_norm_grad"
+VERSION = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1]
+DEBUG = os.environ.get("GROUP_NORM_GRAD_DEBUG", "0") == "1"
+
+SOURCES = [
+    "csrc/schema.cpp",
+    "csrc/checks.cpp",
+    "csrc/autograd.cpp",
+    "csrc/double_backward.cpp",
+    "csrc/meta.cpp",
+    "csrc/aten_override.cpp",
+    "csrc/module.cpp",
+    "csrc/cpu/register.cpp",
+    "csrc/cpu/entry.cpp",
+    "csrc/cpu/forward_entry.cpp",
+    "csrc/cpu/plan.cpp",
+    "csrc/cpu/dispatch.cpp",
+]
+# Compiled once for each instruction set: the compiler's flags, and at::vec's name for it.
+KERNEL_SOURCE = "csrc/cpu/kernels/table.cpp"
+X86_FLAGS = {
+    "default": ("DEFAULT", []),
+    "avx2": ("AVX2", ["-mavx2", "-mfma", "-mf16c"]),
+    "avx512": (
+        "AVX512",
+        ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx2", "-mfma", "-mf16c"],
+    ),
+}
+ARM_FLAGS = {"neon": ("DEFAULT", [])}
+
+
+def instruction_sets() -> dict[str, tuple[str, list[str]]]:
+    """The instruction sets to build, with their flags; the first is the baseline and cannot be left out."""
+    arm = platform.machine() in ("aarch64", "arm64")
+    known = ARM_FLAGS if arm else X86_FLAGS
+    wanted = os.environ.get("GROUP_NORM_GRAD_BUILD_ISA", ",".join(known)).split(",")
+    unknown = [isa for isa in wanted if isa not in known]
+    if unknown:
+        raise SystemExit(
+            f"GROUP_NORM_GRAD_BUILD_ISA: expected some of {list(known)}, got {unknown}"
+        )
+    baseline = next(iter(known))
+    return {isa: flags for isa, flags in known.items() if isa in wanted or isa == baseline}
+
+
+COMMON_FLAGS = [
+    "-O0" if DEBUG else "-O3",
+    *(["-g"] if DEBUG else []),
+    "-fvisibility=hidden",
+    "-Wall",
+    "-Wno-unknown-pragmas",
+]
+
+
+class Build(BuildExtension):
+    """Adds the per-instruction-set kernel objects, and a record of what was built."""
+
+    def build_extensions(self) -> None:
+        """Compile the kernels once for each instruction set, then everything else."""
+        extension = self.extensions[0]
+        for isa, (capability, flags) in instruction_sets().items():
+            defines = [
+                f"-DGROUP_NORM_GRAD_ISA={isa}",
+                f"-DCPU_CAPABILITY={capability}",
+                f"-DCPU_CAPABILITY_{capability}",
+            ]
+            output = Path(self.build_temp) / f"isa_{isa}" / "table.o"
+            output.parent.mkdir(parents=True, exist_ok=True)
+            includes = [f"-I{path}" for path in extension.include_dirs]
+            # BuildExtension takes flags per extension, not per source, hence the compiler itself here.
+            self.spawn(
+                [
+                    *shlex.split(os.environ.get("CXX", "g++")),
+                    *COMMON_FLAGS,
+                    "-std=c++20",
+                    "-fPIC",
+                    *flags,
+                    *defines,
+                    *includes,
+                    "-c",
+                    KERNEL_SOURCE,
+                    "-o",
+                    str(output),
+                ]
+            )
+            extension.extra_objects.append(str(output))
+        super().build_extensions()
+
+    def run(self) -> None:
+        """Build, then write _build_info.py beside the extension."""
+        super().run()
+        target = Path(self.get_ext_fullpath(f"{PACKAGE}._C")).parent / "_build_info.py"
+        target.write_text(
+            '"""What this build is; written by setup.py."""\n\n'
+            f'VERSION = "{VERSION}"\n'
+            f'TORCH_VERSION = "{torch.__version__}"\n'
+            f"INSTRUCTION_SETS = {tuple(instruction_sets())!r}\n"
+        )
+
+
+setup(
+    packages=[PACKAGE],
+    package_data={PACKAGE: ["py.typed", "*.pyi"]},
+    ext_modules=[
+        CppExtension(
+            f"{PACKAGE}._C",
+            SOURCES,
+            include_dirs=[str(ROOT.resolve()), *torch.utils.cpp_extension.include_paths()],
+            extra_compile_args=[
+                *COMMON_FLAGS,
+                *(f"-DGROUP_NORM_GRAD_WITH_{isa.upper()}" for isa in instruction_sets()),
+            ],
+        )
+    ],
+    cmdclass={"build_ext": Build},
+)
