@@ -17,7 +17,7 @@ constexpr int64_t kLeastRowBytes = 256;
 
 // Rows shorter than this cost more in their last steps and their horizontal sums than a weight for
 // each element does.
-constexpr int64_t kFlatRowElems = 64;
+constexpr int64_t kFlatRowElems = 0;
 // Elements whose per-element arrays a flat task keeps, which is what the first cache holds beside
 // the data.
 constexpr int64_t kFlatElems = 1024;

@@ -23,7 +23,7 @@ struct Steps {
   // Calls step(slot, element) for every step, the early one first, so that a later one may write
   // over it.
   template <typename Step>
-  static void ForEach(int64_t width, const Step& step) {
+  static C10_ALWAYS_INLINE void ForEach(int64_t width, const Step& step) {
     const int64_t whole = width / kStep * kStep;
     if (whole != width) step(whole, std::max<int64_t>(width - kStep, 0));
     for (int64_t at = 0; at < whole; at += kStep) step(at, at);
@@ -49,15 +49,15 @@ struct Steps {
 // Loads and stores of a step of a row at least as wide as a step, and of a narrower one.
 template <typename T>
 struct WholeSteps {
-  Pair<AccOf<T>> Get(const T* p) const { return Load(p); }
-  void Put(T* p, const Pair<AccOf<T>>& v) const { Store(p, v); }
+  C10_ALWAYS_INLINE Pair<AccOf<T>> Get(const T* p) const { return Load(p); }
+  C10_ALWAYS_INLINE void Put(T* p, const Pair<AccOf<T>>& v) const { Store(p, v); }
 };
 
 template <typename T>
 struct NarrowSteps {
   int64_t width;
-  Pair<AccOf<T>> Get(const T* p) const { return LoadFirst(p, width); }
-  void Put(T* p, const Pair<AccOf<T>>& v) const { StoreFirst(p, v, width); }
+  C10_ALWAYS_INLINE Pair<AccOf<T>> Get(const T* p) const { return LoadFirst(p, width); }
+  C10_ALWAYS_INLINE void Put(T* p, const Pair<AccOf<T>>& v) const { StoreFirst(p, v, width); }
 };
 
 // Calls f with the access that rows of this width need.

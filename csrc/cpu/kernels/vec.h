@@ -4,6 +4,7 @@
 
 #include <ATen/cpu/vec/functional.h>
 #include <ATen/cpu/vec/vec.h>
+#include <c10/macros/Macros.h>
 
 #include <cstdint>
 #include <cstring>
@@ -28,22 +29,30 @@ constexpr int64_t kPair = 2 * kHalf<A>;
 template <typename A>
 struct Pair {
   Vec<A> lo, hi;
-  Pair() : lo(A(0)), hi(A(0)) {}
-  explicit Pair(A value) : lo(value), hi(value) {}
-  Pair(Vec<A> l, Vec<A> h) : lo(l), hi(h) {}
-  friend Pair operator+(const Pair& a, const Pair& b) { return {a.lo + b.lo, a.hi + b.hi}; }
-  friend Pair operator-(const Pair& a, const Pair& b) { return {a.lo - b.lo, a.hi - b.hi}; }
-  friend Pair operator*(const Pair& a, const Pair& b) { return {a.lo * b.lo, a.hi * b.hi}; }
-  friend Pair operator&(const Pair& a, const Pair& b) { return {a.lo & b.lo, a.hi & b.hi}; }
+  C10_ALWAYS_INLINE Pair() : lo(A(0)), hi(A(0)) {}
+  C10_ALWAYS_INLINE explicit Pair(A value) : lo(value), hi(value) {}
+  C10_ALWAYS_INLINE Pair(Vec<A> l, Vec<A> h) : lo(l), hi(h) {}
+  C10_ALWAYS_INLINE friend Pair operator+(const Pair& a, const Pair& b) {
+    return {a.lo + b.lo, a.hi + b.hi};
+  }
+  C10_ALWAYS_INLINE friend Pair operator-(const Pair& a, const Pair& b) {
+    return {a.lo - b.lo, a.hi - b.hi};
+  }
+  C10_ALWAYS_INLINE friend Pair operator*(const Pair& a, const Pair& b) {
+    return {a.lo * b.lo, a.hi * b.hi};
+  }
+  C10_ALWAYS_INLINE friend Pair operator&(const Pair& a, const Pair& b) {
+    return {a.lo & b.lo, a.hi & b.hi};
+  }
 };
 
 template <typename A>
-Pair<A> MulAdd(const Pair<A>& a, const Pair<A>& b, const Pair<A>& c) {
+C10_ALWAYS_INLINE Pair<A> MulAdd(const Pair<A>& a, const Pair<A>& b, const Pair<A>& c) {
   return {at::vec::fmadd(a.lo, b.lo, c.lo), at::vec::fmadd(a.hi, b.hi, c.hi)};
 }
 
 template <typename A>
-A Sum(const Pair<A>& v) {
+C10_ALWAYS_INLINE A Sum(const Pair<A>& v) {
   return at::vec::vec_reduce_all<A>([](Vec<A>& a, Vec<A>& b) { return a + b; }, v.lo + v.hi);
 }
 
@@ -63,7 +72,7 @@ constexpr int64_t LaneOf(int64_t element) {
 }
 
 #if defined(CPU_CAPABILITY_AVX512)
-inline Pair<float> SplitBFloat16(const at::BFloat16* p) {
+C10_ALWAYS_INLINE Pair<float> SplitBFloat16(const at::BFloat16* p) {
   const __m512i both = _mm512_loadu_si512(p);
   return {Vec<float>(_mm512_castsi512_ps(_mm512_slli_epi32(both, 16))),
           Vec<float>(_mm512_castsi512_ps(
@@ -72,7 +81,7 @@ inline Pair<float> SplitBFloat16(const at::BFloat16* p) {
 
 // The bits of each value rounded to the nearest bfloat16, ties to even, in the upper half of
 // its 32.
-inline __m512i RoundToBFloat16(__m512 value) {
+C10_ALWAYS_INLINE __m512i RoundToBFloat16(__m512 value) {
   const __m512i bits = _mm512_castps_si512(value);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
   const __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
@@ -80,14 +89,14 @@ inline __m512i RoundToBFloat16(__m512 value) {
                                  _mm512_set1_epi32(0x7fc00000));
 }
 
-inline void JoinBFloat16(at::BFloat16* p, const Pair<float>& v) {
+C10_ALWAYS_INLINE void JoinBFloat16(at::BFloat16* p, const Pair<float>& v) {
   const __m512i lo = _mm512_srli_epi32(RoundToBFloat16(v.lo), 16), hi = RoundToBFloat16(v.hi);
   _mm512_storeu_si512(
       p,
       _mm512_or_si512(lo, _mm512_and_si512(hi, _mm512_set1_epi32(static_cast<int>(0xffff0000)))));
 }
 #elif defined(CPU_CAPABILITY_AVX2)
-inline Pair<float> SplitBFloat16(const at::BFloat16* p) {
+C10_ALWAYS_INLINE Pair<float> SplitBFloat16(const at::BFloat16* p) {
   const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   return {Vec<float>(_mm256_castsi256_ps(_mm256_slli_epi32(both, 16))),
           Vec<float>(_mm256_castsi256_ps(
@@ -96,7 +105,7 @@ inline Pair<float> SplitBFloat16(const at::BFloat16* p) {
 
 // The bits of each value rounded to the nearest bfloat16, ties to even, in the upper half of
 // its 32.
-inline __m256i RoundToBFloat16(__m256 value) {
+C10_ALWAYS_INLINE __m256i RoundToBFloat16(__m256 value) {
   const __m256i bits = _mm256_castps_si256(value);
   const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
   const __m256i up = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
@@ -105,14 +114,14 @@ inline __m256i RoundToBFloat16(__m256 value) {
                                               _mm256_cmp_ps(value, value, _CMP_UNORD_Q)));
 }
 
-inline void JoinBFloat16(at::BFloat16* p, const Pair<float>& v) {
+C10_ALWAYS_INLINE void JoinBFloat16(at::BFloat16* p, const Pair<float>& v) {
   const __m256i lo = _mm256_srli_epi32(RoundToBFloat16(v.lo), 16), hi = RoundToBFloat16(v.hi);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_blend_epi16(lo, hi, 0xaa));
 }
 #endif
 
 template <typename T>
-Pair<AccOf<T>> Load(const T* p) {
+C10_ALWAYS_INLINE Pair<AccOf<T>> Load(const T* p) {
   if constexpr (std::is_same_v<T, AccOf<T>>) {
     return {Vec<T>::loadu(p), Vec<T>::loadu(p + kHalf<T>)};
 #if defined(CPU_CAPABILITY_AVX2) || defined(CPU_CAPABILITY_AVX512)
@@ -133,14 +142,14 @@ Pair<AccOf<T>> Load(const T* p) {
 
 // The first count elements; the others are 0.
 template <typename T>
-Pair<AccOf<T>> LoadFirst(const T* p, int64_t count) {
+C10_ALWAYS_INLINE Pair<AccOf<T>> LoadFirst(const T* p, int64_t count) {
   T buffer[kPair<AccOf<T>>] = {};
   std::memcpy(static_cast<void*>(buffer), p, count * sizeof(T));
   return Load(buffer);
 }
 
 template <typename T>
-void Store(T* p, const Pair<AccOf<T>>& v) {
+C10_ALWAYS_INLINE void Store(T* p, const Pair<AccOf<T>>& v) {
   if constexpr (std::is_same_v<T, AccOf<T>>) {
     v.lo.store(p);
     v.hi.store(p + kHalf<T>);
@@ -154,7 +163,7 @@ void Store(T* p, const Pair<AccOf<T>>& v) {
 }
 
 template <typename T>
-void StoreFirst(T* p, const Pair<AccOf<T>>& v, int64_t count) {
+C10_ALWAYS_INLINE void StoreFirst(T* p, const Pair<AccOf<T>>& v, int64_t count) {
   T buffer[kPair<AccOf<T>>];
   Store(buffer, v);
   std::memcpy(static_cast<void*>(p), buffer, count * sizeof(T));
@@ -163,7 +172,7 @@ void StoreFirst(T* p, const Pair<AccOf<T>>& v, int64_t count) {
 // Bits set in the lanes of a step's elements from first on: v & ElementsFrom(first) drops the
 // elements before it, even NaNs.
 template <typename T>
-Pair<AccOf<T>> ElementsFrom(int64_t first) {
+C10_ALWAYS_INLINE Pair<AccOf<T>> ElementsFrom(int64_t first) {
   using A = AccOf<T>;
   const Vec<A> at(static_cast<A>(first));
   const int step = kInOrder<T> ? 1 : 2;
@@ -173,7 +182,7 @@ Pair<AccOf<T>> ElementsFrom(int64_t first) {
 
 // The rounding error of s = a + b.
 template <typename V>
-V AddError(const V& a, const V& b, const V& s) {
+C10_ALWAYS_INLINE V AddError(const V& a, const V& b, const V& s) {
   const V b_in_s = s - a;
   return (a - (s - b_in_s)) + (b - b_in_s);
 }
@@ -192,7 +201,7 @@ struct ExactSum {
 
 // totals += values for n elements, n a multiple of kPair, keeping the rounding errors.
 template <typename A>
-void AddExactly(A* totals, A* errors, const A* values, int64_t n) {
+C10_ALWAYS_INLINE void AddExactly(A* totals, A* errors, const A* values, int64_t n) {
   for (int64_t i = 0; i < n; i += kPair<A>) {
     const Pair<A> total = Load(totals + i), value = Load(values + i);
     const Pair<A> next = total + value;
@@ -203,7 +212,7 @@ void AddExactly(A* totals, A* errors, const A* values, int64_t n) {
 
 // totals += errors where that means something; n as above.
 template <typename A>
-void SettleExactly(A* totals, const A* errors, int64_t n) {
+C10_ALWAYS_INLINE void SettleExactly(A* totals, const A* errors, int64_t n) {
   const Pair<A> zero;
   for (int64_t i = 0; i < n; i += kPair<A>) {
     const Pair<A> error = Load(errors + i), none = error - error;
