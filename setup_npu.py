@@ -37,7 +37,7 @@ def c_api_sources() -> list[Path]:
 
 def torch_binding_sources() -> list[Path]:
     """Everything in libgroup_norm_grad_npu.so."""
-    own = [ROOT / "csrc" / name for name in ("npu/entry.cpp", "checks.cpp", "double_backward.cpp")]
+    own = [ROOT / "csrc" / name for name in ("npu/entry.cpp", "npu/composite.cpp", "checks.cpp")]
     return own + host_sources()
 
 

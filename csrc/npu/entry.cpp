@@ -5,7 +5,7 @@
 #include <torch/version.h>
 
 #include "csrc/checks.h"
-#include "csrc/double_backward.h"
+#include "csrc/npu/composite.h"
 #include "csrc/npu/kernels.h"
 #include "kernels/op_host/launch.h"
 #include "kernels/op_host/plan.h"
@@ -112,17 +112,16 @@ Tensors3 backward(const Tensor& grad_out, const Tensor& input, const Tensor& mea
                               "\"group_norm_backward\" not implemented for 'Double' on npu: expected Float, Half or "
                               "BFloat16");
   const c10_npu::NPUGuard guard(input.device());
+  const Problem problem = problem_of(input, mean, weight, N, C, HxW, group, output_mask);
   const Route& route = this_route();
   switch (route.kind) {
     case RouteKind::kKernel:
-      return run_kernel(*route.platform, problem_of(input, mean, weight, N, C, HxW, group, output_mask), grad_out,
-                        input, mean, rstd, weight);
+      return run_kernel(*route.platform, problem, grad_out, input, mean, rstd, weight);
     case RouteKind::kComposite:
       TORCH_CHECK_NOT_IMPLEMENTED(input.scalar_type() != at::kBFloat16,
                                   "\"group_norm_backward\" not implemented for 'BFloat16' on ", soc_name(),
                                   ": expected Float or Half");
-      return group_norm_backward_composite(
-          {grad_out, input, mean, rstd, weight.value_or(Tensor()), N, C, HxW, group}, output_mask);
+      return backward_composite(grad_out, input, mean, rstd, weight.value_or(Tensor()), problem);
     case RouteKind::kUnsupported:
       break;
   }

@@ -161,7 +161,12 @@ aclError aclrtCtxGetSysParamOpt(aclSysParamOpt option, int64_t* value) {
   return ACL_SUCCESS;
 }
 
-// These two set modes that have no meaning without a device.
+// These set modes that have no meaning without a device.
+aclError aclrtSetStreamOverflowSwitch(aclrtStream stream, uint32_t flag) {
+  (void)stream, (void)flag;
+  return ACL_SUCCESS;
+}
+
 aclError aclrtSetDeviceSatMode(aclrtFloatOverflowMode mode) {
   (void)mode;
   return ACL_SUCCESS;

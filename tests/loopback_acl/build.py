@@ -160,6 +160,7 @@ def runtime(sanitizer: str | None = None, aten: bool = True) -> Path:
     acl = [HERE / f"{name}.cpp" for name in ("acl_device", "acl_memory", "acl_streams", "memory", "runtime", "stream")]
     base = [HERE / "nnopbase.cpp", HERE / "executors.cpp"]
     operators = HERE / ("opapi_aten.cpp" if aten else "opapi_copy.cpp")
+    builtin = HERE / "opapi_builtin.cpp"
     compiler = HERE / "acl_op_compiler.cpp"
     headers = [*HERE.glob("*.h"), *(ROOT / "kernels" / "op_api" / "include").rglob("*.h")]
 
@@ -176,6 +177,13 @@ def runtime(sanitizer: str | None = None, aten: bool = True) -> Path:
             directory / "libopapi.so", [operators], [*flags, *torch_flags], [*here, "-lnnopbase", *torch_link]
         )
         if aten:
+            (directory / "builtin").mkdir()
+            compile_and_link(
+                directory / "builtin" / "libopapi_nn.so",
+                [builtin],
+                [*flags, *torch_flags],
+                [*here, "-lnnopbase", *torch_link],
+            )
             compile_and_link(directory / "libacl_op_compiler.so", [compiler], flags, here)
             stubs = directory / "stubs.c"
             stubs.write_text(stub_source(missing_symbols(directory.glob("*.so"))))
@@ -185,7 +193,7 @@ def runtime(sanitizer: str | None = None, aten: bool = True) -> Path:
                 source = stubs if library == "libge_runner.so" else empty
                 compile_and_link(directory / library, [source])
 
-    inputs = [*acl, *base, operators, compiler, *headers]
+    inputs = [*acl, *base, operators, builtin, compiler, *headers]
     return cached("aten" if aten else "plain", inputs, flags, make)
 
 

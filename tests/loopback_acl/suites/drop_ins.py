@@ -151,8 +151,7 @@ def test_masks_of_the_aten_operator(name, mask) -> None:
 
 def test_enable_and_disable_change_the_dispatcher_on_npu() -> None:
     """The C API is in the way of neither: with it out of reach of this call, only ours could run."""
-    x = torch.randn(2, 4, 3).npu()
-    bad = x.double()
+    bad = torch.empty(2, 4, 3, dtype=F64, device="npu")
     arguments = (bad, bad, bad[:, :2, 0], bad[:, :2, 0], None, 2, 4, 3, 2, [True] * 3)
     with group_norm_grad.enabled(), pytest.raises(NotImplementedError, match="'Double' on npu"):
         torch.ops.aten.native_group_norm_backward(*arguments)
