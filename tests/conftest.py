@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+pytest_plugins = ["feature_report"]
+
 
 @pytest.fixture(scope="module")
 def poisoned_empty() -> Iterator[None]:
