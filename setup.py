@@ -9,6 +9,8 @@ import os
 import platform
 import re
 import shlex
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -63,7 +65,7 @@ def instruction_sets() -> dict[str, tuple[str, list[str]]]:
 
 COMMON_FLAGS = [
     "-O0" if DEBUG else "-O3",
-    *(["-g"] if DEBUG else []),
+    "-g" if DEBUG else "-g0",
     "-fvisibility=hidden",
     "-Wall",
     "-Wno-unknown-pragmas",
@@ -76,32 +78,29 @@ class Build(BuildExtension):
     def build_extensions(self) -> None:
         """Compile the kernels once for each instruction set, then everything else."""
         extension = self.extensions[0]
-        for isa, (capability, flags) in instruction_sets().items():
-            defines = [
+        includes = [f"-I{path}" for path in extension.include_dirs]
+
+        def compile_for(item: tuple[str, tuple[str, list[str]]]) -> str:
+            isa, (capability, flags) = item
+            output = Path(self.build_temp) / f"isa_{isa}" / "table.o"
+            output.parent.mkdir(parents=True, exist_ok=True)
+            # BuildExtension takes flags per extension, not per source, hence the compiler here.
+            command = [
+                *shlex.split(os.environ.get("CXX", "g++")),
+                *COMMON_FLAGS,
+                "-std=c++20",
+                "-fPIC",
+                *flags,
                 f"-DGROUP_NORM_GRAD_ISA={isa}",
                 f"-DCPU_CAPABILITY={capability}",
                 f"-DCPU_CAPABILITY_{capability}",
+                *includes,
             ]
-            output = Path(self.build_temp) / f"isa_{isa}" / "table.o"
-            output.parent.mkdir(parents=True, exist_ok=True)
-            includes = [f"-I{path}" for path in extension.include_dirs]
-            # BuildExtension takes flags per extension, not per source, hence the compiler itself here.
-            self.spawn(
-                [
-                    *shlex.split(os.environ.get("CXX", "g++")),
-                    *COMMON_FLAGS,
-                    "-std=c++20",
-                    "-fPIC",
-                    *flags,
-                    *defines,
-                    *includes,
-                    "-c",
-                    KERNEL_SOURCE,
-                    "-o",
-                    str(output),
-                ]
-            )
-            extension.extra_objects.append(str(output))
+            subprocess.run([*command, "-c", KERNEL_SOURCE, "-o", str(output)], check=True)
+            return str(output)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            extension.extra_objects += pool.map(compile_for, instruction_sets().items())
         super().build_extensions()
 
     def run(self) -> None:
