@@ -261,6 +261,23 @@ def test_only_what_is_asked_for_is_computed(
             assert_agree(leaf.grad, grad, device)
 
 
+@feature("frozen channels_last input (ATen's kernel writes through a null pointer)")
+@pytest.mark.parametrize("subset", SUBSETS, ids=str)
+def test_frozen_channels_last_input(subset: tuple[bool, ...], dropin: DropIn, device: str) -> None:
+    """The first norm of a network, or one behind frozen layers, wants no gradient of its input."""
+    shape = (4, 16, 16, 16)
+    x, weight, bias, upstream = make_leaves(shape, device, double_on(device))
+    leaves = [
+        x.detach().to(memory_format=torch.channels_last).requires_grad_(subset[0]),
+        weight.requires_grad_(subset[1]),
+        bias.requires_grad_(subset[2]),
+    ]
+    wanted = [leaf for leaf in leaves if leaf.requires_grad]
+    got = torch.autograd.grad(dropin.call(leaves[0], 4, *leaves[1:], 1e-2), wanted, upstream)
+    want = torch.autograd.grad(plain_group_norm(leaves[0], 4, *leaves[1:], 1e-2), wanted, upstream)
+    assert_agree(got, want, device)
+
+
 @feature("no_grad and inference_mode")
 def test_no_graph_is_made(dropin: DropIn, device: str) -> None:
     x, weight, bias, _ = leaves_on(device)
