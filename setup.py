@@ -10,14 +10,21 @@ import platform
 import re
 import shlex
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+# An installed torch_npu must not be loaded, let alone fail to, by a build.
+os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
 
 import torch
 from setuptools import setup
 from torch.utils.cpp_extension import BuildExtension, CppExtension
 
 ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT.resolve()))
+import setup_npu
+
 PACKAGE = "group_norm_grad"
 VERSION = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1]
 DEBUG = os.environ.get("GROUP_NORM_GRAD_DEBUG", "0") == "1"
@@ -30,6 +37,7 @@ SOURCES = [
     "csrc/meta.cpp",
     "csrc/aten_override.cpp",
     "csrc/module.cpp",
+    "csrc/npu/loader.cpp",
     "csrc/cpu/register.cpp",
     "csrc/cpu/entry.cpp",
     "csrc/cpu/forward_entry.cpp",
@@ -106,12 +114,15 @@ class Build(BuildExtension):
     def run(self) -> None:
         """Build, then write _build_info.py beside the extension."""
         super().run()
-        target = Path(self.get_ext_fullpath(f"{PACKAGE}._C")).parent / "_build_info.py"
+        package = Path(self.get_ext_fullpath(f"{PACKAGE}._C")).parent
+        npu_parts = setup_npu.build(package.resolve(), Path(self.build_temp).resolve(), DEBUG)
+        target = package / "_build_info.py"
         target.write_text(
             '"""What this build is; written by setup.py."""\n\n'
             f'VERSION = "{VERSION}"\n'
             f'TORCH_VERSION = "{torch.__version__}"\n'
             f"INSTRUCTION_SETS = {tuple(instruction_sets())!r}\n"
+            f"NPU_PARTS = {npu_parts!r}\n"
         )
 
 

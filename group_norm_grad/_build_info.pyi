@@ -1,3 +1,4 @@
 VERSION: str
 TORCH_VERSION: str
 INSTRUCTION_SETS: tuple[str, ...]
+NPU_PARTS: tuple[str, ...]
