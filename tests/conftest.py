@@ -12,6 +12,8 @@ import torch
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 torch.set_num_threads(max(1, torch.get_num_threads() // WORKERS))
 
+pytest_plugins = ["feature_report"]
+
 
 @pytest.fixture(scope="module")
 def poisoned_empty() -> Iterator[None]:
