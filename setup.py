@@ -88,10 +88,14 @@ class Build(BuildExtension):
         """Compile the kernels once for each instruction set, then everything else."""
         extension = self.extensions[0]
         includes = [f"-I{path}" for path in extension.include_dirs]
+        inputs = [*ROOT.glob("csrc/**/*.h"), ROOT / "kernels" / "problem.h", ROOT / KERNEL_SOURCE]
+        newest = max(path.stat().st_mtime for path in [*inputs, Path(__file__)])
 
         def compile_for(item: tuple[str, tuple[str, list[str]]]) -> str:
             isa, (capability, flags) = item
             output = Path(self.build_temp) / f"isa_{isa}" / "table.o"
+            if output.is_file() and output.stat().st_mtime >= newest:
+                return str(output)
             output.parent.mkdir(parents=True, exist_ok=True)
             # BuildExtension takes flags per extension, not per source, hence the compiler here.
             command = [
