@@ -82,8 +82,8 @@ struct KeptValue {
 };
 
 KeptTensor Hold(const aclTensor* tensor) { return {tensor != nullptr, tensor ? *tensor : aclTensor{}}; }
-KeptScalar Hold(const aclScalar* scalar) { return {*scalar}; }
-KeptInts Hold(const aclIntArray* array) { return {{array->GetData(), array->GetData() + array->Size()}}; }
+[[maybe_unused]] KeptScalar Hold(const aclScalar* scalar) { return {*scalar}; }
+[[maybe_unused]] KeptInts Hold(const aclIntArray* array) { return {{array->GetData(), array->GetData() + array->Size()}}; }
 KeptMask Hold(const aclBoolArray* array) { return {{array->GetData()[0], array->GetData()[1], array->GetData()[2]}}; }
 template <typename T, typename = std::enable_if_t<std::is_arithmetic_v<T> || std::is_enum_v<T>>>
 KeptValue<T> Hold(T value) {
@@ -105,9 +105,9 @@ int Phase1(const char* name, uint64_t* workspace_bytes, aclOpExecutor** executor
 }
 
 // Matrix products in the type that the CPU knows best; results rounded once.
-at::Tensor Wide(const at::Tensor& tensor) { return tensor.defined() ? tensor.to(at::kFloat) : tensor; }
+[[maybe_unused]] at::Tensor Wide(const at::Tensor& tensor) { return tensor.defined() ? tensor.to(at::kFloat) : tensor; }
 
-void PutIf(const at::Tensor& out, const at::Tensor& value) {
+[[maybe_unused]] void PutIf(const at::Tensor& out, const at::Tensor& value) {
   if (out.defined()) out.copy_(value);
 }
 
