@@ -25,7 +25,7 @@ demo: all
 	$(BIN)/python benchmarks/train_digits.py --device $(DEVICE) $(ARGS)
 
 test: all
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 bench: all
 	$(BIN)/python benchmarks/overhead.py

@@ -11,6 +11,7 @@ namespace group_norm_grad::cpu {
 
 enum class Schedule : uint8_t {
   kFusedRows,          // contiguous: a group's sums, then its grad_input while it is still in cache
+  kFusedFlat,          // contiguous, short rows: as above, a group walked as one row
   kFusedChannelsLast,  // channels last: a sample's block of whole groups, sums then grad_input
   kSplitRows,          // contiguous: every group's sums by all threads, then every grad_input
   kSplitChannelsLast,
@@ -44,8 +45,10 @@ struct Plan {
 };
 
 // Per-channel arrays in the scratch of a channels-last task, and of a task over rows.
-constexpr int64_t kChannelsLastScratchArrays = 10;
+constexpr int64_t kChannelsLastScratchArrays = 13;
 constexpr int64_t kRowsScratchArrays = 2;
+// Arrays with one value an element of a group, for each group of a flat task; and one more.
+constexpr int64_t kFlatScratchArrays = 4;
 
 bool IsSplit(Schedule schedule);
 bool IsChannelsLast(Schedule schedule);

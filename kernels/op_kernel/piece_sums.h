@@ -95,23 +95,17 @@ class PieceSums {
   // First pass over one piece.
   __aicore__ inline void Add(const PieceShape& shape, const LocalTensor<T>& grad_out,
                              const LocalTensor<T>& input) {
+    const int32_t at_once = RowsAtOnce(shape);
     if (tiling_.S == 1) {
       AddLanes(shape, grad_out, input);
-    } else if (shape.rows == 1) {
-      AddRow(shape, grad_out, input);
+    } else if (at_once <= 1) {
+      for (int32_t row = 0; row < shape.rows; ++row) {
+        AddRow(count_ + row, shape.pitch, grad_out[row * shape.pitch], input[row * shape.pitch]);
+      }
     } else {
-      const int32_t at_once = RowsAtOnce(shape);
       for (int32_t row = 0; row < shape.rows; row += at_once) {
-        const int32_t rows = MinOf(shape.rows - row, at_once);
-        const int32_t at = row * shape.pitch;
-        Convert(grad_out[at], input[at], rows * shape.pitch);
-        if (context_.NeedGradOutSums()) {
-          passes_.Sums(channel_sums_[count_ + row], grad_out[at], rows, shape.pitch);
-        }
-        if (context_.NeedProductSums()) {
-          passes_.ProductSums(channel_products_[count_ + row], grad_out[at], input[at], rows,
-                              shape.pitch);
-        }
+        AddRows(count_ + row, MinOf(shape.rows - row, at_once), shape.pitch,
+                grad_out[row * shape.pitch], input[row * shape.pitch]);
       }
     }
     count_ += shape.values;
@@ -201,17 +195,15 @@ class PieceSums {
                                const LocalTensor<T>& grad_out, const LocalTensor<T>& input,
                                bool reloaded) {
     const int32_t channel = static_cast<int32_t>(cursor.row - weight_row_);
-    const int32_t at_once = RowsAtOnce(shape);
-    if (at_once > 0) {
-      for (int32_t row = 0; row < shape.rows; row += at_once) {
-        const int32_t at = row * shape.pitch;
-        ApplyRows(grad_out[at], input[at], channel + row, MinOf(shape.rows - row, at_once),
-                  shape.pitch, reloaded);
-      }
-    } else {
-      for (int32_t at = 0; at < shape.pitch; at += tiling_.work_elems) {
-        ApplyRows(grad_out[at], input[at], channel, 1, MinOf(shape.pitch - at, tiling_.work_elems),
-                  reloaded);
+    const int32_t at_once = RowsAtOnce(shape) > 0 ? RowsAtOnce(shape) : 1;
+    const int32_t width = at_once * shape.pitch;
+    const int32_t part = RowsAtOnce(shape) > 0 ? width : tiling_.work_elems;
+    for (int32_t row = 0; row < shape.rows; row += at_once) {
+      const int32_t rows = MinOf(shape.rows - row, at_once);
+      for (int32_t at = 0; at < width; at += part) {
+        const int32_t start = row * shape.pitch + at;
+        ApplyRows(grad_out[start], input[start], channel + row, rows,
+                  MinOf(width - at, part) / at_once, reloaded);
       }
     }
   }
@@ -255,24 +247,33 @@ class PieceSums {
     Order();
   }
 
+  __aicore__ inline void AddRows(int32_t value, int32_t rows, int32_t pitch,
+                                 const LocalTensor<T>& grad_out, const LocalTensor<T>& input) {
+    Convert(grad_out, input, rows * pitch);
+    if (context_.NeedGradOutSums()) passes_.Sums(channel_sums_[value], grad_out, rows, pitch);
+    if (context_.NeedProductSums()) {
+      passes_.ProductSums(channel_products_[value], grad_out, input, rows, pitch);
+    }
+  }
+
   // One row, or a part of it, whose sums may land on any lane: the forms with an unaligned result only.
-  __aicore__ inline void AddRow(const PieceShape& shape, const LocalTensor<T>& grad_out,
+  __aicore__ inline void AddRow(int32_t value, int32_t pitch, const LocalTensor<T>& grad_out,
                                 const LocalTensor<T>& input) {
-    const int32_t width = kIsFloat<T> ? shape.pitch : MinOf(tiling_.work_elems, shape.pitch);
+    const int32_t width = kIsFloat<T> ? pitch : MinOf(tiling_.work_elems, pitch);
     const LocalTensor<float> products = part_sums_[kMaxParts];
     int32_t parts = 0;
-    for (int32_t at = 0; at < shape.pitch; at += width) {
-      const int32_t count = MinOf(shape.pitch - at, width);
+    for (int32_t at = 0; at < pitch; at += width) {
+      const int32_t count = MinOf(pitch - at, width);
       Convert(grad_out[at], input[at], count);
       if (context_.NeedGradOutSums()) SumPart<false>(part_sums_[parts], grad_out[at], input[at], count);
       if (context_.NeedProductSums()) SumPart<true>(products[parts], grad_out[at], input[at], count);
       ++parts;
     }
     if (context_.NeedGradOutSums()) {
-      AscendC::WholeReduceSum(channel_sums_[count_], part_sums_, parts, 1, 1, 1, kBlockLanes);
+      AscendC::WholeReduceSum(channel_sums_[value], part_sums_, parts, 1, 1, 1, kBlockLanes);
     }
     if (context_.NeedProductSums()) {
-      AscendC::WholeReduceSum(channel_products_[count_], products, parts, 1, 1, 1, kBlockLanes);
+      AscendC::WholeReduceSum(channel_products_[value], products, parts, 1, 1, 1, kBlockLanes);
     }
     Order();
   }

@@ -7,6 +7,7 @@
 #include <c10/util/Half.h>
 
 #include "backward_channels_last.h"
+#include "backward_flat.h"
 #include "backward_rows.h"
 #include "sum_rows.h"
 
@@ -21,6 +22,7 @@ namespace {
 template <typename T>
 constexpr DTypeKernels KernelsOf() {
   return {{FusedRows<T>, SplitRowsSums<T>, SplitRowsFinish<T>, SplitRowsApply<T>},
+          {FusedFlat<T>, nullptr, nullptr, nullptr},
           {FusedChannelsLast<T>, SplitChannelsLastSums<T>, SplitChannelsLastFinish<T>,
            SplitChannelsLastApply<T>},
           SumPartialRows<AccOf<T>>};

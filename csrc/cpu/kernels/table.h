@@ -40,6 +40,7 @@ struct BackwardKernels {
 
 struct DTypeKernels {
   BackwardKernels rows;
+  BackwardKernels flat;  // fused only
   BackwardKernels channels_last;
   // out[begin..end) = the sum over rows of partial (rows, C), both A.
   void (*sum_rows)(const void* partial, int64_t rows, int64_t C, void* out, int64_t begin,

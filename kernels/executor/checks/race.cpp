@@ -47,6 +47,23 @@ const char* Hazard(bool earlier_writes, bool later_writes) {
 
 const char* Did(bool writes) { return writes ? "writes" : "reads"; }
 
+struct Side {
+  Pipe pipe;
+  Op op;
+  Where where;
+  bool writes;
+};
+
+std::string Text(const Side& side) {
+  return std::string("pipe ") + Name(side.pipe) + " " + Name(side.op) + " (" + Place(side.where) +
+         ") " + Did(side.writes);
+}
+
+std::string Missing(Pipe from, Pipe to) {
+  return from == to ? std::string("PipeBarrier<PIPE_") + Name(from) + ">"
+                    : Name(Event{from, to}) + " flag";
+}
+
 }  // namespace
 
 void RaceCheck::BeginLaunch(const LaunchView& launch) {
@@ -162,24 +179,22 @@ void RaceCheck::Explain(const CoreView& core, State& state, const Instr& instr,
   for (auto at = past.rbegin(); at != past.rend() && at->number > known; ++at) {
     for (size_t i = 0; i < accesses.size(); ++i) {
       for (size_t j = 0; j < at->accesses.size(); ++j) {
-        const Access& later = accesses[i];
-        const Access& earlier = at->accesses[j];
-        if (later.space != Space::kUb || earlier.space != Space::kUb) continue;
-        if ((!later.write && !earlier.write) || !RunsMeet(later, earlier)) continue;
+        const Access& now = accesses[i];
+        const Access& then = at->accesses[j];
+        if (now.space != Space::kUb || then.space != Space::kUb) continue;
+        if ((!now.write && !then.write) || !RunsMeet(now, then)) continue;
         if (!findings_.IsNew(kCheck, kUb, instr.where, at->where)) return;
-        const uint64_t low = std::max(later.Low(), earlier.Low());
-        const uint64_t high = std::min(later.High(), earlier.High());
-        const std::string missing =
-            other == instr.pipe
-                ? std::string("no PipeBarrier<PIPE_") + Name(other) + "> between them"
-                : "no " + Name(Event{other, instr.pipe}) + " flag between them";
-        findings_.Add(
-            kCheck, std::string(Hazard(earlier.write, later.write)) + " on " + CoreText(core) +
-                        ": pipe " + Name(instr.pipe) + " " + Name(instr.op) + " (" +
-                        Place(instr.where) + ") " + Did(later.write) + " " +
-                        UbText(core, OperandOf(instr, later.which).buffer, low, high) +
-                        " that pipe " + Name(other) + " " + Name(at->op) + " (" + Place(at->where) +
-                        ") " + Did(earlier.write) + ", with " + missing);
+        const uint64_t low = std::max(now.Low(), then.Low());
+        const uint64_t high = std::min(now.High(), then.High());
+        // Named in program order, whichever of the two the schedule ran first.
+        Side first{other, at->op, at->where, then.write};
+        Side second{instr.pipe, instr.op, instr.where, now.write};
+        if (at->serial > instr.serial) std::swap(first, second);
+        findings_.Add(kCheck, std::string(Hazard(first.writes, second.writes)) + " on " +
+                                  CoreText(core) + ": " + Text(second) + " " +
+                                  UbText(core, OperandOf(instr, now.which).buffer, low, high) +
+                                  " that " + Text(first) + ", with no " +
+                                  Missing(first.pipe, second.pipe) + " between them");
         return;
       }
     }
@@ -209,7 +224,7 @@ void RaceCheck::RecordUb(State& state, const Instr& instr, const AccessList& acc
   while (!past.empty() && (past.front().number <= known_to_all || past.size() >= kPastKept)) {
     past.pop_front();
   }
-  past.push_back({number, instr.op, instr.where, accesses});
+  past.push_back({number, instr.serial, instr.op, instr.where, accesses});
 }
 
 void RaceCheck::RecordGm(const CoreView& core, State& state, const Instr& instr,
@@ -222,6 +237,7 @@ void RaceCheck::RecordGm(const CoreView& core, State& state, const Instr& instr,
   run.op = instr.op;
   run.atomic = instr.dma.atomic != Atomic::kNone;
   run.number = state.executed[Index(instr.pipe)];
+  run.serial = instr.serial;
   run.clock = state.clocks[Index(instr.pipe)];
   run.where = instr.where;
   auto& runs = access.write ? state.gm_writes : state.gm_reads;
@@ -245,30 +261,31 @@ void RaceCheck::EndCore(const CoreView& core) {
   }
 }
 
-// Both touch the same bytes, and the first one writes them.
-void RaceCheck::CompareGm(const GmRun& first, const GmRun& second) {
-  const bool between = first.core != second.core;
-  if (first.atomic && second.atomic) return;
+// Both touch the same bytes, and `write` writes them.
+void RaceCheck::CompareGm(const GmRun& write, const GmRun& other) {
+  const bool between = write.core != other.core;
+  if (write.atomic && other.atomic) return;
   if (!between) {
-    if (first.pipe == Pipe::kS && second.pipe == Pipe::kS) return;
-    if (second.clock[Index(first.pipe)] >= first.number) return;
-    if (first.clock[Index(second.pipe)] >= second.number) return;
+    if (write.pipe == Pipe::kS && other.pipe == Pipe::kS) return;
+    if (other.clock[Index(write.pipe)] >= write.number) return;
+    if (write.clock[Index(other.pipe)] >= other.number) return;
   }
-  if (!findings_.IsNew(kCheck, between ? kGmBetween : kGmWithin, second.where, first.where)) return;
-  const bool second_writes = second.op == Op::kStore || second.op == Op::kGmSetValue;
-  const std::string missing = between ? "SyncAll"
-                              : first.pipe == second.pipe
-                                  ? std::string("PipeBarrier<PIPE_") + Name(first.pipe) + ">"
-                                  : Name(Event{first.pipe, second.pipe}) + " flag";
-  auto side = [](const GmRun& run) {
-    return "core " + std::to_string(run.core) + ", pipe " + Name(run.pipe) + " " + Name(run.op) +
-           " (" + Place(run.where) + ") ";
+  if (!findings_.IsNew(kCheck, between ? kGmBetween : kGmWithin, other.where, write.where)) return;
+  const bool other_writes = other.op == Op::kStore || other.op == Op::kGmSetValue;
+  const bool other_first = !between && other.serial < write.serial;
+  const GmRun& first = other_first ? other : write;
+  const GmRun& second = other_first ? write : other;
+  const bool first_writes = other_first ? other_writes : true;
+  const bool second_writes = other_first ? true : other_writes;
+  auto text = [](const GmRun& run, bool writes) {
+    return "core " + std::to_string(run.core) + ", " + Text({run.pipe, run.op, run.where, writes});
   };
-  findings_.Add(kCheck, std::string(Hazard(true, second_writes)) + " on " +
-                            GmText(*memory_, std::max(first.low, second.low),
-                                   std::min(first.high, second.high)) +
-                            ": " + side(second) + Did(second_writes) + " what " + side(first) +
-                            "writes, with no " + missing + " between them");
+  findings_.Add(
+      kCheck,
+      std::string(Hazard(first_writes, second_writes)) + " on " +
+          GmText(*memory_, std::max(first.low, second.low), std::min(first.high, second.high)) +
+          ": " + text(second, second_writes) + " what " + text(first, first_writes) + ", with no " +
+          (between ? "SyncAll" : Missing(first.pipe, second.pipe)) + " between them");
 }
 
 void RaceCheck::OnAllIdle(int32_t, int32_t, Where) {
@@ -299,8 +316,7 @@ void RaceCheck::OnAllIdle(int32_t, int32_t, Where) {
   for (size_t i = 0; i < writes.size(); ++i) {
     int compared = 0;
     for_each_meeting(writes[i].low, writes[i].high, i, [&](const GmRun& other) {
-      const bool later = other.number > writes[i].number;
-      CompareGm(later ? writes[i] : other, later ? other : writes[i]);
+      CompareGm(other, writes[i]);
       return ++compared == kMostCompared;
     });
   }

@@ -28,6 +28,7 @@ class RaceCheck : public Observer {
 
   struct Past {
     uint32_t number = 0;  // in its pipe
+    uint64_t serial = 0;  // in the program
     Op op = Op::kAdd;
     Where where;
     AccessList accesses;
@@ -44,6 +45,7 @@ class RaceCheck : public Observer {
     Op op = Op::kAdd;
     bool atomic = false;
     uint32_t number = 0;
+    uint64_t serial = 0;
     Clock clock{};  // what its pipe knew
     Where where;
   };
@@ -69,7 +71,7 @@ class RaceCheck : public Observer {
                Pipe other, uint32_t known);
   void RecordUb(State& state, const Instr& instr, const AccessList& accesses);
   void RecordGm(const CoreView& core, State& state, const Instr& instr, const Access& access);
-  void CompareGm(const GmRun& first, const GmRun& second);
+  void CompareGm(const GmRun& write, const GmRun& other);
 
   Findings& findings_;
   const GlobalMemory* memory_ = nullptr;

@@ -27,11 +27,13 @@ __attribute__((noinline)) Core& CurrentCore() { return *current_core; }
 __attribute__((noinline)) void SetCurrentCore(Core* core) { current_core = core; }
 
 Core::Core(int32_t block, int32_t blocks, const Device& device, const GlobalMemory& memory,
-           const Options& options, const std::vector<Observer*>& observers)
+           const Options& options, const std::vector<Observer*>& observers,
+           std::atomic<bool>& give_up)
     : device_(device),
       memory_(memory),
       options_(options),
       observers_(observers),
+      give_up_(give_up),
       ub_(nullptr, std::free),
       random_(options.seed * 0x100000001b3ull + static_cast<uint64_t>(block)) {
   view_.block = block;
@@ -188,9 +190,10 @@ void Core::RunUntil(const Instr& waiting, Condition condition) {
 void Core::Issue(Instr instr) {
   if (aborted_) return;  // called by a destructor while the kernel unwinds
   instr.serial = ++serial_;
+  if (give_up_.load(std::memory_order_relaxed)) Abort();
   if (serial_ > options_.max_instructions) {
-    Stuck("the core issued " + std::to_string(serial_) + " instructions without an end",
-          instr.where);
+    give_up_ = true;
+    Stuck("the core issued " + std::to_string(serial_) + " instructions without an end", instr.where);
     Abort();
   }
   if (instr.pipe != Pipe::kS) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -26,14 +27,15 @@ struct Options {
   uint64_t seed = 0;  // 0: program order, every instruction at once
   bool auto_sync = false;
   bool saturate = false;                   // CTRL[48] = 0 at kernel start
-  uint64_t max_instructions = 1ull << 32;  // of one core
+  uint64_t max_instructions = 10'000'000;  // of one core; more are taken for a loop without an end
   int32_t threads = 0;                     // host threads; 0: as many as the host has
 };
 
 class Core {
  public:
   Core(int32_t block, int32_t blocks, const Device& device, const GlobalMemory& memory,
-       const Options& options, const std::vector<Observer*>& observers);
+       const Options& options, const std::vector<Observer*>& observers,
+       std::atomic<bool>& give_up);
 
   // --- for the Ascend C calls of the kernel, on the scalar pipe ---
   void Issue(Instr instr);
@@ -83,6 +85,7 @@ class Core {
   const GlobalMemory& memory_;
   const Options& options_;
   const std::vector<Observer*>& observers_;
+  std::atomic<bool>& give_up_;  // a core found a loop without an end; the others need not run theirs
   CoreView view_;
   std::unique_ptr<uint8_t[], void (*)(void*)> ub_;
   std::array<std::deque<Queued>, kPipes> queues_;

@@ -166,11 +166,12 @@ LaunchResult Launch(const std::function<void()>& kernel, int32_t blocks, const D
   for (Observer* observer : observers) {
     observer->BeginLaunch({device, memory, blocks, options.auto_sync});
   }
+  std::atomic<bool> give_up{false};
   std::vector<std::unique_ptr<Core>> cores;
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<Fiber*> order;
   for (int32_t block = 0; block < blocks; ++block) {
-    cores.push_back(std::make_unique<Core>(block, blocks, device, memory, options, observers));
+    cores.push_back(std::make_unique<Core>(block, blocks, device, memory, options, observers, give_up));
     fibers.push_back(std::make_unique<Fiber>(*cores.back(), kernel));
     order.push_back(fibers.back().get());
   }
