@@ -1,4 +1,4 @@
-"""Refusals on npu tensors: of arguments, products, missing parts; each in a process of its own, because the queue is the process's."""
+"""Refusals on npu tensors, of arguments, products and missing parts; in processes of their own, as the task queue is."""
 
 from __future__ import annotations
 
@@ -31,11 +31,18 @@ def test_arguments(task_queue: int) -> None:
     assert " passed" in run_suite("errors", env)
 
 
-def call(env: dict[str, str], backward: str = "torch.ops.group_norm_grad.group_norm_backward") -> str:
+def call(
+    env: dict[str, str], backward: str = "torch.ops.group_norm_grad.group_norm_backward"
+) -> str:
     """Runs one backward on npu and returns what came of it; the process must live on and end cleanly."""
     code = CALL.replace("BACKWARD.group_norm_backward", backward)
     done = subprocess.run(
-        [sys.executable, "-c", code], env=env, cwd=build.ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        env=env,
+        cwd=build.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "alive True" in done.stdout
@@ -50,16 +57,23 @@ def test_a_product_without_a_kernel_is_named(soc: str) -> None:
 
 
 @pytest.mark.parametrize("task_queue", [0, 1, 2])
-def test_without_the_device_binary_the_error_says_how_to_build_it(tmp_path: Path, task_queue: int) -> None:
+def test_without_the_device_binary_the_error_says_how_to_build_it(
+    tmp_path: Path, task_queue: int
+) -> None:
     output = call(npu_environment(task_queue=task_queue, GROUP_NORM_GRAD_KERNEL_DIR=str(tmp_path)))
-    assert "RuntimeError the device binary of the group-norm-gradient kernel cannot be loaded" in output
+    assert (
+        "RuntimeError the device binary of the group-norm-gradient kernel cannot be loaded"
+        in output
+    )
     assert "-DCMAKE_ASC_ARCHITECTURES=dav-2201" in output
 
 
 def test_a_kernel_library_of_another_version_is_refused(tmp_path: Path) -> None:
     """As left over from an older build: the tiling structs differ in size."""
     source = tmp_path / "old.c"
-    source.write_text("long GroupNormGradKernelTilingBytes(void){return 8;} int GroupNormGradKernelLaunch(void){return 0;}")
+    source.write_text(
+        "long GroupNormGradKernelTilingBytes(void){return 8;} int GroupNormGradKernelLaunch(void){return 0;}"
+    )
     library = tmp_path / "libgroup_norm_grad_kernel_2201.so"
     subprocess.run(["gcc", "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
     output = call(npu_environment(GROUP_NORM_GRAD_KERNEL_DIR=str(tmp_path)))
@@ -83,6 +97,11 @@ def test_importing_us_does_not_import_torch_npu() -> None:
     )
     env = npu_environment(TORCH_DEVICE_BACKEND_AUTOLOAD="0")
     done = subprocess.run(
-        [sys.executable, "-c", code], env=env, cwd=build.ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=env,
+        cwd=build.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.splitlines() == ["False", "built; loaded at the first npu tensor"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 
-import group_norm_grad
 import pytest
 import reference
 import torch
 import torch.nn.functional as F
 from cases import F16, F32, F64
 from conftest import kernel_calls
+
+import group_norm_grad
 
 backward = torch.ops.group_norm_grad.group_norm_backward
 
@@ -31,17 +32,46 @@ def on(device: str, shape: tuple[int, ...], dtype: torch.dtype = F32) -> torch.T
 
 REFUSED = {
     "input_on_the_host": ({"input": on("cpu", (2, 6, 5))}, RuntimeError, "same device"),
-    "weight_on_the_host": ({"weight": on("cpu", (6,))}, RuntimeError, r"npu:0 \(input\) and cpu \(weight\)"),
-    "mean_on_the_other_npu": ({"mean": on("npu:1", (2, 3))}, RuntimeError, r"npu:0 \(input\) and npu:1 \(mean\)"),
+    "weight_on_the_host": (
+        {"weight": on("cpu", (6,))},
+        RuntimeError,
+        r"npu:0 \(input\) and cpu \(weight\)",
+    ),
+    "mean_on_the_other_npu": (
+        {"mean": on("npu:1", (2, 3))},
+        RuntimeError,
+        r"npu:0 \(input\) and npu:1 \(mean\)",
+    ),
     "float64": (
-        {n: on("npu", s, F64) for n, s in [("grad_out", (2, 6, 5)), ("input", (2, 6, 5)), ("mean", (2, 3)), ("rstd", (2, 3)), ("weight", (6,))]},
+        {
+            name: on("npu", shape, F64)
+            for name, shape in [
+                ("grad_out", (2, 6, 5)),
+                ("input", (2, 6, 5)),
+                ("mean", (2, 3)),
+                ("rstd", (2, 3)),
+                ("weight", (6,)),
+            ]
+        },
         NotImplementedError,
         "'Double' on npu: expected Float, Half or BFloat16",
     ),
-    "integers": ({"input": on("npu", (2, 6, 5), torch.int32)}, NotImplementedError, "not implemented for 'Int'"),
-    "gradient_dtype": ({"grad_out": on("npu", (2, 6, 5), F16)}, RuntimeError, "scalar types of grad_out and input"),
+    "integers": (
+        {"input": on("npu", (2, 6, 5), torch.int32)},
+        NotImplementedError,
+        "not implemented for 'Int'",
+    ),
+    "gradient_dtype": (
+        {"grad_out": on("npu", (2, 6, 5), F16)},
+        RuntimeError,
+        "scalar types of grad_out and input",
+    ),
     "gradient_shape": ({"grad_out": on("npu", (2, 6, 4))}, RuntimeError, "shape of input"),
-    "statistics": ({"mean": on("npu", (2, 2))}, RuntimeError, r"mean to have N\*group=6 elements, but got 4"),
+    "statistics": (
+        {"mean": on("npu", (2, 2))},
+        RuntimeError,
+        r"mean to have N\*group=6 elements, but got 4",
+    ),
     "weight_shape": ({"weight": on("npu", (5,))}, RuntimeError, "weight to be a vector"),
     "groups": ({"group": 4}, RuntimeError, "divisible by num_groups"),
     "counts": ({"HxW": 6}, RuntimeError, r"N\*C\*HxW=72 elements, but got 60"),
@@ -58,7 +88,9 @@ def test_refused_before_anything_is_queued(change, error, text) -> None:
     good = arguments()
     got = backward(**good)
     cpu = {k: v.cpu() if isinstance(v, torch.Tensor) else v for k, v in good.items()}
-    exact = reference.gradients(cpu["grad_out"], cpu["input"], cpu["mean"], cpu["rstd"], cpu["weight"], 3)
+    exact = reference.gradients(
+        cpu["grad_out"], cpu["input"], cpu["mean"], cpu["rstd"], cpu["weight"], 3
+    )
     for value, want, name in zip(got, exact, reference.NAMES, strict=True):
         reference.assert_within(value.cpu(), want, what=name)
 
