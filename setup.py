@@ -24,7 +24,7 @@ from torch.utils.cpp_extension import BuildExtension, CppExtension
 
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT.resolve()))
-import setup_npu
+import setup_npu  # noqa: E402
 
 PACKAGE = "group_norm_grad"
 VERSION = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1]

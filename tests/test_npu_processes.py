@@ -53,3 +53,12 @@ def test_a_missing_wait_gives_wrong_values(left_out: str) -> None:
     )
     assert done.returncode == 2, done.stdout + done.stderr
     assert f"without wait: {left_out}" in done.stdout
+
+
+def test_the_demo_on_the_loopback_device() -> None:
+    """Two steps of the digits network by every drop-in, curves as on the CPU."""
+    output = run(
+        [sys.executable, "-m", "tests.loopback_acl.demo", "--steps", "2"], dict(os.environ)
+    )
+    assert output.count("parted by") == 4
+    assert output.rstrip().endswith("ok")

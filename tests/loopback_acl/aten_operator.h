@@ -1,5 +1,5 @@
-// An aclnn operator of the loopback runtime in one line of ATen: what phase 1 keeps of its arguments, and the macro. Holds no
-// operator.
+// An aclnn operator of the loopback runtime in one line of ATen: what phase 1 keeps of its
+// arguments, and the macro. Holds no operator.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -34,8 +34,8 @@ at::ScalarType TypeOf(aclDataType dtype) {
   }
 }
 
-// What phase 1 keeps of an argument, because torch_npu destroys the descriptors before the work runs; and what the body of an
-// operator gets in its place when it does.
+// What phase 1 keeps of an argument, because torch_npu destroys the descriptors before the work
+// runs; and what the body of an operator gets in its place when it does.
 struct KeptTensor {
   bool defined;
   aclTensor descriptor;
@@ -46,7 +46,8 @@ struct KeptTensor {
     const auto options = at::TensorOptions().dtype(type);
     int64_t last = 0;
     for (size_t i = 0; i < descriptor.sizes.size(); ++i) {
-      if (descriptor.sizes[i] == 0) return at::empty_strided(descriptor.sizes, descriptor.strides, options);
+      if (descriptor.sizes[i] == 0)
+        return at::empty_strided(descriptor.sizes, descriptor.strides, options);
       last += (descriptor.sizes[i] - 1) * descriptor.strides[i];
     }
     const int64_t item = static_cast<int64_t>(c10::elementSize(type));
@@ -81,17 +82,24 @@ struct KeptValue {
   T Open() const { return value; }
 };
 
-KeptTensor Hold(const aclTensor* tensor) { return {tensor != nullptr, tensor ? *tensor : aclTensor{}}; }
-KeptScalar Hold(const aclScalar* scalar) { return {*scalar}; }
-KeptInts Hold(const aclIntArray* array) { return {{array->GetData(), array->GetData() + array->Size()}}; }
-KeptMask Hold(const aclBoolArray* array) { return {{array->GetData()[0], array->GetData()[1], array->GetData()[2]}}; }
+KeptTensor Hold(const aclTensor* tensor) {
+  return {tensor != nullptr, tensor ? *tensor : aclTensor{}};
+}
+[[maybe_unused]] KeptScalar Hold(const aclScalar* scalar) { return {*scalar}; }
+[[maybe_unused]] KeptInts Hold(const aclIntArray* array) {
+  return {{array->GetData(), array->GetData() + array->Size()}};
+}
+KeptMask Hold(const aclBoolArray* array) {
+  return {{array->GetData()[0], array->GetData()[1], array->GetData()[2]}};
+}
 template <typename T, typename = std::enable_if_t<std::is_arithmetic_v<T> || std::is_enum_v<T>>>
 KeptValue<T> Hold(T value) {
   return {value};
 }
 
 template <typename Body, typename... Arguments>
-int Phase1(const char* name, uint64_t* workspace_bytes, aclOpExecutor** executor, Body body, Arguments... arguments) {
+int Phase1(const char* name, uint64_t* workspace_bytes, aclOpExecutor** executor, Body body,
+           Arguments... arguments) {
   return loopback_acl::Keep(
       [name, body, kept = std::make_tuple(Hold(arguments)...)] {
         try {
@@ -105,9 +113,11 @@ int Phase1(const char* name, uint64_t* workspace_bytes, aclOpExecutor** executor
 }
 
 // Matrix products in the type that the CPU knows best; results rounded once.
-at::Tensor Wide(const at::Tensor& tensor) { return tensor.defined() ? tensor.to(at::kFloat) : tensor; }
+[[maybe_unused]] at::Tensor Wide(const at::Tensor& tensor) {
+  return tensor.defined() ? tensor.to(at::kFloat) : tensor;
+}
 
-void PutIf(const at::Tensor& out, const at::Tensor& value) {
+[[maybe_unused]] void PutIf(const at::Tensor& out, const at::Tensor& value) {
   if (out.defined()) out.copy_(value);
 }
 
@@ -123,10 +133,12 @@ using std::vector;
 
 // OPERATOR(name, (C parameters), (their names), (parameters of the body) { body })
 #define STRIP(...) __VA_ARGS__
-#define OPERATOR(name, parameters, names, ...)                                                             \
-  extern "C" int aclnn##name##GetWorkspaceSize(STRIP parameters, uint64_t* bytes, aclOpExecutor** executor) { \
-    return Phase1("aclnn" #name, bytes, executor, [] __VA_ARGS__, STRIP names);                            \
-  }                                                                                                        \
-  extern "C" int aclnn##name(void* workspace, uint64_t bytes, aclOpExecutor* executor, aclrtStream stream) { \
-    return loopback_acl::Launch(workspace, bytes, executor, stream);                                       \
+#define OPERATOR(name, parameters, names, ...)                                         \
+  extern "C" int aclnn##name##GetWorkspaceSize(STRIP parameters, uint64_t* bytes,      \
+                                               aclOpExecutor** executor) {             \
+    return Phase1("aclnn" #name, bytes, executor, [] __VA_ARGS__, STRIP names);        \
+  }                                                                                    \
+  extern "C" int aclnn##name(void* workspace, uint64_t bytes, aclOpExecutor* executor, \
+                             aclrtStream stream) {                                     \
+    return loopback_acl::Launch(workspace, bytes, executor, stream);                   \
   }

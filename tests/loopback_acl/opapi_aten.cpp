@@ -1,5 +1,6 @@
-// libopapi of the loopback runtime: the operators that tests need around the one under test, each one line of ATen's CPU
-// kernels over views of device memory. The operator under test must never be here.
+// libopapi of the loopback runtime: the operators that tests need around the one under test, each
+// one line of ATen's CPU kernels over views of device memory. The operator under test must never be
+// here.
 #include "aten_operator.h"
 
 // clang-format off
@@ -33,6 +34,8 @@ OPERATOR(Neg, (T a, T y), (a, y), (Tensor a, Tensor y) { y.copy_(a.neg()); })
 OPERATOR(ReduceSum, (T x, Ints d, bool keep, aclDataType t, T y), (x, d, keep, t, y), (Tensor x, vector<int64_t> d, bool keep, aclDataType t, Tensor y) { y.copy_(at::sum(x, d, keep, TypeOf(t))); })
 OPERATOR(Mean, (T x, Ints d, bool keep, aclDataType t, T y), (x, d, keep, t, y), (Tensor x, vector<int64_t> d, bool keep, aclDataType t, Tensor y) { y.copy_(at::mean(x, d, keep, TypeOf(t))); })
 OPERATOR(MeanV2, (T x, Ints d, bool keep, bool, T y), (x, d, keep, false, y), (Tensor x, vector<int64_t> d, bool keep, bool, Tensor y) { y.copy_(at::mean(x, d, keep)); })
+OPERATOR(Silu, (T x, T y), (x, y), (Tensor x, Tensor y) { y.copy_(at::silu(x)); })
+OPERATOR(SiluBackward, (T g, T x, T y), (g, x, y), (Tensor g, Tensor x, Tensor y) { y.copy_(at::silu_backward(g, x)); })
 OPERATOR(Relu, (T x, T y), (x, y), (Tensor x, Tensor y) { y.copy_(at::relu(x)); })
 OPERATOR(InplaceRelu, (T y), (y), (Tensor y) { y.relu_(); })
 OPERATOR(ThresholdBackward, (T g, T x, S k, T y), (g, x, k, y), (Tensor g, Tensor x, Scalar k, Tensor y) { y.copy_(at::threshold_backward(g, x, k)); })

@@ -1,5 +1,6 @@
-// libopapi_nn of the loopback runtime: a stand-in for the group norm backward that CANN itself ships, on ATen. Only for the
-// tests of the Atlas training series, where our C API hands its calls on to CANN; nowhere else may it be found.
+// libopapi_nn of the loopback runtime: a stand-in for the group norm backward that CANN itself
+// ships, on ATen. Only for the tests of the Atlas training series, where our C API hands its calls
+// on to CANN; nowhere else may it be found.
 #include "aten_operator.h"
 
 // clang-format off

@@ -58,7 +58,9 @@ def no_leak() -> Iterator[None]:
     before = torch.npu.memory_allocated()
     yield
     torch.npu.synchronize()
-    if torch.npu.memory_allocated() != before:  # a traceback or another cycle may hold some; a collection is slow
+    if (
+        torch.npu.memory_allocated() != before
+    ):  # a traceback or another cycle may hold some; a collection is slow
         gc.collect()
         torch.npu.synchronize()
     assert torch.npu.memory_allocated() == before

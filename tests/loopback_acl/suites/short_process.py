@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
-import group_norm_grad
 import torch
 import torch.nn.functional as F
+
+import group_norm_grad
 
 torch.manual_seed(int(sys.argv[1]))
 x = torch.randn(2, 6, 5, 3).npu().requires_grad_()

@@ -9,14 +9,18 @@ from __future__ import annotations
 import gc
 import sys
 
-import group_norm_grad
 import torch
 from torch import Tensor
+
+import group_norm_grad
 
 STEPS, LEFT_OUT = int(sys.argv[1]), sys.argv[2]
 SHAPE, GROUPS = (2, 8, 5, 3), 4
 generator = torch.Generator().manual_seed(3)
-DATA = [(torch.randn(SHAPE, generator=generator) + 1, torch.randn(SHAPE, generator=generator)) for _ in range(37)]
+DATA = [
+    (torch.randn(SHAPE, generator=generator) + 1, torch.randn(SHAPE, generator=generator))
+    for _ in range(37)
+]
 
 
 def parameters(device: str) -> list[Tensor]:
