@@ -9,13 +9,23 @@ import os
 import platform
 import re
 import shlex
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+# An installed torch_npu must not be loaded, let alone fail to, by a build.
+os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
+
+import pybind11
 import torch
-from setuptools import setup
+from setuptools import Extension, setup
 from torch.utils.cpp_extension import BuildExtension, CppExtension
 
 ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT.resolve()))
+import setup_npu
+
 PACKAGE = "group_norm_grad"
 VERSION = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1]
 DEBUG = os.environ.get("GROUP_NORM_GRAD_DEBUG", "0") == "1"
@@ -28,6 +38,7 @@ SOURCES = [
     "csrc/meta.cpp",
     "csrc/aten_override.cpp",
     "csrc/module.cpp",
+    "csrc/npu/loader.cpp",
     "csrc/cpu/register.cpp",
     "csrc/cpu/entry.cpp",
     "csrc/cpu/forward_entry.cpp",
@@ -63,7 +74,7 @@ def instruction_sets() -> dict[str, tuple[str, list[str]]]:
 
 COMMON_FLAGS = [
     "-O0" if DEBUG else "-O3",
-    *(["-g"] if DEBUG else []),
+    "-g" if DEBUG else "-g0",
     "-fvisibility=hidden",
     "-Wall",
     "-Wno-unknown-pragmas",
@@ -76,59 +87,75 @@ class Build(BuildExtension):
     def build_extensions(self) -> None:
         """Compile the kernels once for each instruction set, then everything else."""
         extension = self.extensions[0]
-        for isa, (capability, flags) in instruction_sets().items():
-            defines = [
+        includes = [f"-I{path}" for path in extension.include_dirs]
+
+        def compile_for(item: tuple[str, tuple[str, list[str]]]) -> str:
+            isa, (capability, flags) = item
+            output = Path(self.build_temp) / f"isa_{isa}" / "table.o"
+            output.parent.mkdir(parents=True, exist_ok=True)
+            # BuildExtension takes flags per extension, not per source, hence the compiler here.
+            command = [
+                *shlex.split(os.environ.get("CXX", "g++")),
+                *COMMON_FLAGS,
+                "-std=c++20",
+                "-fPIC",
+                *flags,
                 f"-DGROUP_NORM_GRAD_ISA={isa}",
                 f"-DCPU_CAPABILITY={capability}",
                 f"-DCPU_CAPABILITY_{capability}",
+                *includes,
             ]
-            output = Path(self.build_temp) / f"isa_{isa}" / "table.o"
-            output.parent.mkdir(parents=True, exist_ok=True)
-            includes = [f"-I{path}" for path in extension.include_dirs]
-            # BuildExtension takes flags per extension, not per source, hence the compiler itself here.
-            self.spawn(
-                [
-                    *shlex.split(os.environ.get("CXX", "g++")),
-                    *COMMON_FLAGS,
-                    "-std=c++20",
-                    "-fPIC",
-                    *flags,
-                    *defines,
-                    *includes,
-                    "-c",
-                    KERNEL_SOURCE,
-                    "-o",
-                    str(output),
-                ]
-            )
-            extension.extra_objects.append(str(output))
+            subprocess.run([*command, "-c", KERNEL_SOURCE, "-o", str(output)], check=True)
+            return str(output)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            extension.extra_objects += pool.map(compile_for, instruction_sets().items())
         super().build_extensions()
 
     def run(self) -> None:
         """Build, then write _build_info.py beside the extension."""
         super().run()
-        target = Path(self.get_ext_fullpath(f"{PACKAGE}._C")).parent / "_build_info.py"
+        package = Path(self.get_ext_fullpath(f"{PACKAGE}._C")).parent
+        npu_parts = setup_npu.build(package.resolve(), Path(self.build_temp).resolve(), DEBUG)
+        target = package / "_build_info.py"
         target.write_text(
             '"""What this build is; written by setup.py."""\n\n'
             f'VERSION = "{VERSION}"\n'
             f'TORCH_VERSION = "{torch.__version__}"\n'
             f"INSTRUCTION_SETS = {tuple(instruction_sets())!r}\n"
+            f"NPU_PARTS = {npu_parts!r}\n"
         )
+
+
+def extensions() -> list[Extension]:
+    """The torch extension, and the executor unless the NPU half is left out."""
+    isa_macros = [f"-DGROUP_NORM_GRAD_WITH_{isa.upper()}" for isa in instruction_sets()]
+    main = CppExtension(
+        f"{PACKAGE}._C",
+        SOURCES,
+        include_dirs=[str(ROOT.resolve()), *torch.utils.cpp_extension.include_paths()],
+        extra_compile_args=[*COMMON_FLAGS, *isa_macros],
+    )
+    if os.environ.get("GROUP_NORM_GRAD_NPU") == "0":
+        return [main]
+    listed = (ROOT / "kernels" / "executor" / "sources.txt").read_text().split()
+    executor = Extension(
+        f"{PACKAGE}._executor",
+        [*(f"kernels/{source}" for source in listed), "kernels/executor/module.cpp"],
+        include_dirs=[
+            str((ROOT / "kernels" / "executor" / "include").resolve()),
+            pybind11.get_include(),
+        ],
+        # One rounding an instruction, on every host.
+        extra_compile_args=[*COMMON_FLAGS, "-ffp-contract=off", "-pthread"],
+        language="c++",
+    )
+    return [main, executor]
 
 
 setup(
     packages=[PACKAGE],
-    package_data={PACKAGE: ["py.typed", "*.pyi"]},
-    ext_modules=[
-        CppExtension(
-            f"{PACKAGE}._C",
-            SOURCES,
-            include_dirs=[str(ROOT.resolve()), *torch.utils.cpp_extension.include_paths()],
-            extra_compile_args=[
-                *COMMON_FLAGS,
-                *(f"-DGROUP_NORM_GRAD_WITH_{isa.upper()}" for isa in instruction_sets()),
-            ],
-        )
-    ],
+    package_data={PACKAGE: ["py.typed", "*.pyi", "opp/**/*"]},
+    ext_modules=extensions(),
     cmdclass={"build_ext": Build},
 )

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "csrc/cpu/register.h"
+#include "csrc/npu/loader.h"
 
 namespace group_norm_grad {
 namespace {
@@ -25,24 +26,35 @@ class DropOverrideWarning : public c10::WarningHandler {
   c10::WarningHandler* next_;
 };
 
+using Kernel = decltype(backward_cpu);
+
+// The kernel of that key is ours while what this returns lives.
+std::unique_ptr<torch::Library> register_kernel(c10::DispatchKey key, Kernel* kernel) {
+  DropOverrideWarning handler(c10::WarningUtils::get_warning_handler());
+  const c10::WarningUtils::WarningHandlerGuard guard(&handler);
+  auto library =
+      std::make_unique<torch::Library>(torch::Library::IMPL, "aten", key, __FILE__, __LINE__);
+  library->impl("native_group_norm_backward", kernel);
+  return library;
+}
+
 struct State {
   std::mutex mutex;
   bool enabled = false;
   int64_t scopes = 0;
-  std::unique_ptr<torch::Library> registration;  // the kernel is ours while this lives
+  std::unique_ptr<torch::Library> on_cpu, on_npu;
 
   // Must be called with the mutex held.
   void update() {
-    const bool wanted = enabled || scopes > 0;
-    if (!wanted) {
-      registration.reset();
-    } else if (!registration) {
-      DropOverrideWarning handler(c10::WarningUtils::get_warning_handler());
-      const c10::WarningUtils::WarningHandlerGuard guard(&handler);
-      auto library = std::make_unique<torch::Library>(torch::Library::IMPL, "aten",
-                                                      c10::DispatchKey::CPU, __FILE__, __LINE__);
-      library->impl("native_group_norm_backward", TORCH_FN(backward_cpu));
-      registration = std::move(library);
+    if (!enabled && scopes == 0) {
+      on_cpu.reset();
+      on_npu.reset();
+      return;
+    }
+    if (!on_cpu) on_cpu = register_kernel(c10::DispatchKey::CPU, backward_cpu);
+    // torch_npu may have been imported since the last call.
+    if (!on_npu && npu::is_available()) {
+      on_npu = register_kernel(c10::DispatchKey::PrivateUse1, npu::backward);
     }
   }
 };
@@ -85,7 +97,7 @@ void leave_override() {
 bool override_active() {
   State& current = state();
   const std::lock_guard<std::mutex> lock(current.mutex);
-  return current.registration != nullptr;
+  return current.on_cpu != nullptr;
 }
 
 }  // namespace group_norm_grad

@@ -57,6 +57,9 @@ void check_vector(const Tensor& input, const char* name, const Tensor& vector, c
 // A parameter or a statistic has input's dtype, or float32 beside a 16-bit input.
 void check_dtype(const char* op, const Tensor& input, const char* name, const Tensor& other) {
   if (other.scalar_type() == input.scalar_type()) return;
+  TORCH_CHECK(at::isFloatingType(other.scalar_type()), "Expected ", name,
+              " to have a floating dtype like input's ", input.scalar_type(), ", but got ",
+              other.scalar_type());
   require(CheckDTypes(checked_dtype(op, input.scalar_type()), name,
                       checked_dtype(op, other.scalar_type())));
 }

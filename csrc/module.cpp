@@ -3,6 +3,7 @@
 
 #include "csrc/aten_override.h"
 #include "csrc/cpu/group_norm.h"
+#include "csrc/npu/loader.h"
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   using namespace group_norm_grad;
@@ -13,4 +14,6 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("leave_override", &leave_override, unlocked);
   m.def("override_active", &override_active, unlocked);
   m.def("isa_in_use", &cpu::isa_in_use, "The instruction set that the CPU kernels run with.");
+  m.def("describe_npu", &npu::describe, unlocked, "What runs on npu tensors, or why nothing does.");
+  m.def("opp_path", &npu::opp_path, "The directory for ASCEND_CUSTOM_OPP_PATH; empty if not built.");
 }

@@ -1,3 +1,5 @@
 VERSION: str
 TORCH_VERSION: str
 INSTRUCTION_SETS: tuple[str, ...]
+NPU_PARTS: tuple[str, ...]
+NPU_PARTS: tuple[str, ...]

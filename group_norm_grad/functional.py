@@ -39,6 +39,7 @@ def group_norm(
         RuntimeError: fewer than two dimensions, num_groups not positive or not a divisor of C, weight or
             bias of another shape, dtype or device than the above.
         ValueError: one value a group (nothing to normalise over).
+        TypeError: num_groups is not an integer.
         NotImplementedError: a dtype other than the above.
     """
     if has_torch_function_variadic(input, weight, bias):
@@ -51,7 +52,14 @@ def group_norm(
             bias=bias,
             eps=eps,
         )
-    return _group_norm(input, num_groups, weight, bias, eps)
+    try:
+        return _group_norm(input, num_groups, weight, bias, eps)
+    except RuntimeError:
+        # The dispatcher has one error type for all arguments that do not fit a schema; F.group_norm has this one.
+        if isinstance(num_groups, (int, torch.SymInt)):
+            raise
+        got = type(num_groups).__name__
+        raise TypeError(f"group_norm(): argument 'num_groups' must be int, not {got}") from None
 
 
 class GroupNormFunction(torch.autograd.Function):

@@ -1,0 +1,77 @@
+// The plan's inner parts, shared by its files only: what a candidate cut costs, and how much unified buffer it takes.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+
+#include "plan.h"
+
+namespace group_norm_grad::plan_internal {
+
+constexpr int64_t kBlockBytes = 32;
+constexpr int64_t kFloatBytes = 4;
+constexpr int64_t kNarrowLanes = 32;  // rows of at most so many float32 lanes are summed eight at a time
+
+constexpr int64_t CeilDiv(int64_t a, int64_t b) { return a / b + (a % b != 0); }
+constexpr int64_t RoundUp(int64_t a, int64_t b) { return CeilDiv(a, b) * b; }
+// 0 to 2^62, so that sums of a few do not overflow.
+constexpr int64_t kHuge = int64_t{1} << 62;
+constexpr int64_t SaturatingMul(int64_t a, int64_t b) {
+  const int64_t product = CheckedMul(a, b);
+  return product < 0 || product > kHuge ? kHuge : product;
+}
+
+// What the plan compares: the time of the busiest core, as bytes that it could have moved meanwhile.
+struct CostRates {
+  // A core's share of the HBM rate is about 37 GB/s on every platform here, so 1 us is 37 KB.
+  static constexpr double kSyncBytes = 25e3;       // a SyncAll and the second stage behind it, about 0.7 us
+  static constexpr double kDmaBytes = 1000;        // issue and start of one DMA that others overlap, about 27 ns
+  static constexpr double kL2ReadWeight = 0.35;    // of an HBM byte: published peaks of 1.8 and 5.2 TB/s
+  static constexpr double kConvertWeight = 0.08;   // 16-bit data converted a second time in the second pass
+  static constexpr double kShallowRing = 0.06;     // two slots only: loads wait for stores now and then
+};
+
+struct Sizes {
+  const Problem& problem;
+  const Platform& platform;
+  int64_t element_bytes;
+  int64_t block;  // elements of 32 bytes
+  int64_t group_elems;
+  int64_t groups;
+  int64_t reads;   // data tensors that the first pass reads: grad_out, and input where something needs it
+  int64_t writes;  // grad_input or none
+
+  Sizes(const Problem& problem_in, const Platform& platform_in);
+  bool WantInput() const { return problem.output_mask[kGradInput]; }
+  bool WantSums() const { return problem.output_mask[kGradWeight] || problem.output_mask[kGradBias]; }
+  bool IsFloat() const { return problem.dtype == DType::kFloat32; }
+};
+
+// Adds up buffers as UbArena hands them out.
+class UbCount {
+ public:
+  UbCount& Take(int64_t elems, int64_t element_bytes) {
+    bytes_ += RoundUp(elems * element_bytes, kBlockBytes);
+    return *this;
+  }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  int64_t bytes_ = 0;
+};
+
+struct Candidate {
+  double cost = 0;
+  int32_t blocks = 0;
+  GroupNormGradTiling tiling{};
+};
+
+// Fields that every schedule sets alike.
+GroupNormGradTiling CommonTiling(const Sizes& sizes);
+
+// The best cut of each kind; nothing when the problem does not fit it.
+std::optional<Candidate> BestGroupTiles(const Sizes& sizes);
+Candidate BestPieces(const Sizes& sizes);
+
+}  // namespace group_norm_grad::plan_internal

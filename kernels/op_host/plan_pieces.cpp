@@ -1,0 +1,188 @@
+// Candidates for Schedule::kStreamedGroup and kSplitGroup: how groups are cut into pieces and the pieces dealt to the cores. One of
+// them fits every problem.
+#include <stdexcept>
+
+#include "plan_parts.h"
+
+namespace group_norm_grad::plan_internal {
+namespace {
+
+constexpr int64_t kMinPieceBytes = 16 * 1024;  // the DMA rate is flat from here on
+constexpr int64_t kMaxPieceBytes = 40 * 1024;
+constexpr int64_t kBurstBytes = 512;           // pieces of a row start on these where the row does
+constexpr int64_t kRowSteps = 32;              // numbers of rows that are tried
+constexpr int64_t kPartStepBytes = 1024;       // between the lengths that are tried
+constexpr int64_t kWorkElems = 2048;           // float32 copies of 16-bit data, two buffers of them
+constexpr int64_t kScratchElems = 2048;
+constexpr int64_t kMaxVectorElems = 512;
+constexpr int64_t kMaxLanePiece = 2048;        // channels of a piece when S is 1
+
+int64_t FixedUbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
+  const int64_t values = tiling.vector_elems;
+  UbCount count;
+  if (!sizes.IsFloat()) count.Take(tiling.work_elems, kFloatBytes).Take(tiling.work_elems, kFloatBytes);
+  count.Take(tiling.scratch_elems, kFloatBytes).Take(4 * values, kFloatBytes);
+  if (sizes.problem.S > 1) count.Take(values * 8, kFloatBytes);
+  count.Take(2 * kMaxParts, kFloatBytes).Take(kGroupSums, kFloatBytes).Take(kGroupSums, kFloatBytes);
+  count.Take(kMaxCores * kGroupSums, kFloatBytes).Take(64 + 8, kFloatBytes);
+  count.Take(2 * kStatisticsWindow, kFloatBytes);
+  for (int32_t i = 0; i < 2; ++i) count.Take(kStatisticsWindow * 8, kFloatBytes);
+  if (!tiling.stat_is_float) count.Take(2 * kStatisticsWindow, sizes.element_bytes);
+  if (!tiling.weight_is_float) count.Take(2 * values, sizes.element_bytes);
+  return count.bytes();
+}
+
+// Sets the work buffers, the vectors and the ring for pieces of `rows` rows or of parts of a row. False when they do not fit.
+bool FitPieces(const Sizes& sizes, int64_t piece_values, int64_t row_elems, int64_t slot_elems,
+               GroupNormGradTiling& tiling) {
+  tiling.slot_elems = static_cast<int32_t>(slot_elems);
+  tiling.scratch_elems = kScratchElems;
+  const int64_t of_group = RoundUp(std::max(tiling.D, tiling.row_pieces), 16);
+  tiling.vector_elems =
+      static_cast<int32_t>(std::max(std::min(of_group, kMaxVectorElems), RoundUp(piece_values, 16)));
+  if (!sizes.IsFloat()) {
+    tiling.work_elems = static_cast<int32_t>(std::min(std::max(kWorkElems, sizes.problem.S == 1 ? slot_elems : 0), slot_elems));
+    int64_t rows = tiling.work_elems / row_elems;
+    if (row_elems <= kNarrowLanes) rows = rows / 8 * 8;
+    tiling.work_rows = static_cast<int32_t>(rows);
+  }
+  const int64_t left = sizes.platform.ub_bytes - FixedUbBytes(sizes, tiling);
+  const int64_t slot_bytes = 2 * RoundUp(slot_elems * sizes.element_bytes, kBlockBytes);
+  tiling.slots = static_cast<int32_t>(std::min<int64_t>(kMaxSlots, left / slot_bytes));
+  tiling.ub_bytes =
+      static_cast<int32_t>(FixedUbBytes(sizes, tiling) + tiling.slots * slot_bytes);
+  return left > 0 && tiling.slots >= 2;
+}
+
+// Bytes of a core's pieces: read once, read again from L2 where no slot could keep them, and written.
+double CostOfWalk(const Sizes& sizes, const GroupNormGradTiling& tiling, double walks, double pieces,
+                  double piece_bytes) {
+  const double again = sizes.WantInput() ? std::max(0.0, pieces - tiling.slots) : 0;
+  double bytes = walks * piece_bytes *
+                 (pieces * static_cast<double>(sizes.reads + sizes.writes) +
+                  again * static_cast<double>(sizes.reads) * CostRates::kL2ReadWeight);
+  if (!sizes.IsFloat()) bytes *= 1 + CostRates::kConvertWeight;
+  if (tiling.slots == 2) bytes *= 1 + CostRates::kShallowRing;
+  const double moves = pieces * static_cast<double>(sizes.reads + sizes.writes) +
+                       again * static_cast<double>(sizes.reads) + 8;
+  return bytes + CostRates::kDmaBytes * walks * moves;
+}
+
+void Keep(std::optional<Candidate>& best, const Candidate& candidate) {
+  if (!best || candidate.cost < best->cost) best = candidate;
+}
+
+// Both ways to deal out the pieces that the tiling describes.
+void Consider(const Sizes& sizes, const GroupNormGradTiling& cut, double mean_piece_elems,
+              std::optional<Candidate>& best) {
+  const int64_t cores = sizes.platform.vector_cores;
+  const double piece_bytes = mean_piece_elems * static_cast<double>(sizes.element_bytes);
+  const double sums = sizes.WantSums() ? CostRates::kSyncBytes : 0;
+  if (sizes.WantInput()) {
+    Candidate streamed{0, 0, cut};
+    const int64_t load = CeilDiv(sizes.groups, cores);
+    streamed.blocks = static_cast<int32_t>(CeilDiv(sizes.groups, load));
+    streamed.tiling.schedule = Schedule::kStreamedGroup;
+    streamed.tiling.per_core = sizes.groups / streamed.blocks;
+    streamed.tiling.larger_cores = sizes.groups % streamed.blocks;
+    streamed.cost = CostOfWalk(sizes, cut, static_cast<double>(load),
+                               static_cast<double>(cut.group_pieces), piece_bytes) + sums;
+    Keep(best, streamed);
+  }
+  const int64_t pieces = SaturatingMul(sizes.groups, cut.group_pieces);
+  const int64_t load = CeilDiv(pieces, cores);
+  Candidate split{0, static_cast<int32_t>(CeilDiv(pieces, load)), cut};
+  split.tiling.schedule = Schedule::kSplitGroup;
+  split.tiling.per_core = pieces / split.blocks;
+  split.tiling.larger_cores = pieces % split.blocks;
+  split.tiling.exchange_slots = static_cast<int32_t>(std::min<int64_t>(
+      split.blocks, (cut.group_pieces - 1) / split.tiling.per_core + 2));
+  split.cost = CostOfWalk(sizes, cut, 1, static_cast<double>(load), piece_bytes) +
+               std::max(sums, sizes.WantInput() ? CostRates::kSyncBytes : 0);
+  Keep(best, split);
+}
+
+// S = 1: runs of channels.
+void ConsiderLanes(const Sizes& sizes, GroupNormGradTiling tiling, std::optional<Candidate>& best) {
+  const int64_t D = tiling.D;
+  const int64_t parts = CeilDiv(D, kMaxLanePiece);
+  const int64_t rows = RoundUp(CeilDiv(D, parts), 16);
+  tiling.piece_rows = static_cast<int32_t>(rows);
+  tiling.group_pieces = CeilDiv(D, rows);
+  tiling.last_row = (tiling.group_pieces - 1) * rows;
+  if (!FitPieces(sizes, rows, rows, rows, tiling)) return;
+  Consider(sizes, tiling, static_cast<double>(D) / static_cast<double>(tiling.group_pieces), best);
+}
+
+void ConsiderRows(const Sizes& sizes, GroupNormGradTiling tiling, int64_t rows,
+                  std::optional<Candidate>& best) {
+  const int64_t D = tiling.D;
+  tiling.piece_rows = static_cast<int32_t>(rows);
+  tiling.group_pieces = CeilDiv(D, rows);
+  tiling.last_row = (tiling.group_pieces - 1) * rows;
+  if (!FitPieces(sizes, rows, tiling.row_pitch, rows * tiling.row_pitch, tiling)) return;
+  const double elems = static_cast<double>(D) * static_cast<double>(sizes.problem.S);
+  Consider(sizes, tiling, elems / static_cast<double>(tiling.group_pieces), best);
+}
+
+void ConsiderParts(const Sizes& sizes, GroupNormGradTiling tiling, int64_t parts,
+                   std::optional<Candidate>& best) {
+  const int64_t S = sizes.problem.S;
+  const int64_t elems = RoundUp(CeilDiv(S, parts), kBurstBytes / sizes.element_bytes);
+  tiling.row_pitch = 0;
+  tiling.piece_rows = 1;
+  tiling.piece_elems = static_cast<int32_t>(elems);
+  tiling.row_pieces = CeilDiv(S, elems);
+  tiling.group_pieces = SaturatingMul(tiling.D, tiling.row_pieces);
+  tiling.last_row = tiling.D - 1;
+  if (tiling.row_pieces == 1) return;  // ConsiderRows has it
+  if (!FitPieces(sizes, 1, elems, elems, tiling)) return;
+  Consider(sizes, tiling, static_cast<double>(S) / static_cast<double>(tiling.row_pieces), best);
+}
+
+// Some cut fits every problem on every platform of the table; anything else is a defect of the plan.
+const Candidate& Found(const std::optional<Candidate>& best) {
+  if (!best) throw std::logic_error("The plan found no cut into pieces that fits the unified buffer");
+  return *best;
+}
+
+}  // namespace
+
+Candidate BestPieces(const Sizes& sizes) {
+  const int64_t S = sizes.problem.S;
+  const int64_t D = sizes.problem.D();
+  GroupNormGradTiling tiling = CommonTiling(sizes);
+  std::optional<Candidate> best;
+  if (S == 1) {
+    ConsiderLanes(sizes, tiling, best);
+    return Found(best);
+  }
+  const int64_t max_elems = kMaxPieceBytes / sizes.element_bytes;
+  const int64_t min_elems = kMinPieceBytes / sizes.element_bytes;
+  const int64_t pitch = S > max_elems ? max_elems + 1 : RoundUp(S, sizes.block);
+  if (pitch <= max_elems) {
+    tiling.row_pitch = static_cast<int32_t>(pitch);
+    const int64_t most = std::min({max_elems / pitch, D, kMaxVectorElems});
+    const int64_t least = std::min(most, CeilDiv(min_elems, pitch));
+    const int64_t step = std::max<int64_t>(1, (most - least) / kRowSteps);
+    int64_t last = 0;
+    for (int64_t wanted = most; wanted >= least; wanted -= step) {
+      // Equal pieces, so that the last is not a short one.
+      int64_t rows = CeilDiv(D, CeilDiv(D, wanted));
+      if (pitch <= kNarrowLanes && rows < D) rows = std::max<int64_t>(8, wanted / 8 * 8);
+      if (rows == last) continue;
+      last = rows;
+      ConsiderRows(sizes, tiling, rows, best);
+    }
+  }
+  int64_t last_parts = 1;
+  for (int64_t elems = max_elems; elems >= min_elems / 2; elems -= kPartStepBytes / sizes.element_bytes) {
+    const int64_t parts = CeilDiv(S, elems);
+    if (parts == last_parts) continue;
+    last_parts = parts;
+    ConsiderParts(sizes, tiling, parts, best);
+  }
+  return Found(best);
+}
+
+}  // namespace group_norm_grad::plan_internal

@@ -1,0 +1,58 @@
+// What every __global__ entry point does: choose the schedule, and add up what the cores left in the workspace. No arithmetic.
+#pragma once
+
+#include "finish.h"
+#include "group_tiles.h"
+#include "piece_walk.h"
+
+namespace group_norm_grad {
+
+template <class T>
+__aicore__ inline void RunFirstStage(Context<T>& context) {
+  switch (context.tiling.schedule) {
+    case Schedule::kGroupTiles: {
+      GroupTiles<T> schedule(context);
+      schedule.Process();
+      break;
+    }
+    case Schedule::kStreamedGroup:
+    case Schedule::kSplitGroup: {
+      PieceWalk<T> schedule(context);
+      schedule.Process();
+      break;
+    }
+    default:
+      break;
+  }
+}
+
+template <class T>
+__aicore__ inline void Run(const Arguments& args, const GroupNormGradTiling& tiling) {
+  AscendC::TPipe pipe;
+  Context<T> context(args, tiling, &pipe);
+  const bool zeros = tiling.schedule == Schedule::kZeroFill;
+  if (!zeros) RunFirstStage(context);
+  if (!zeros && (tiling.sums_are_final || !context.WantSums())) return;
+  if (!zeros) {
+    // A split group's cores have met already, after the same sums.
+    if (tiling.schedule != Schedule::kSplitGroup || !tiling.want_input) AscendC::SyncAll();
+    context.arena.Reset();
+    AscendC::PipeBarrier<PIPE_ALL>();
+  }
+  Finish<T> finish(context);
+  finish.Process();
+}
+
+}  // namespace group_norm_grad
+
+// One kernel a data type, because the C launch functions of CANN 8 take one kernel a file.
+#define GROUP_NORM_GRAD_KERNEL(NAME, TYPE)                                                        \
+  extern "C" __global__ __aicore__ void NAME(                                                     \
+      GM_ADDR grad_out, GM_ADDR input, GM_ADDR mean, GM_ADDR rstd, GM_ADDR weight,                \
+      GM_ADDR grad_input, GM_ADDR grad_weight, GM_ADDR grad_bias, GM_ADDR workspace,              \
+      group_norm_grad::GroupNormGradTiling tiling) {                                              \
+    KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_MIX_AIV_1_0);                                            \
+    group_norm_grad::Run<TYPE>({grad_out, input, mean, rstd, weight, grad_input, grad_weight,     \
+                                grad_bias, workspace},                                            \
+                               tiling);                                                           \
+  }

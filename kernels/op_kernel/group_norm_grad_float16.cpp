@@ -1,0 +1,4 @@
+// The kernel for float16 data. Nothing else: one entry point a file.
+#include "entry.h"
+
+GROUP_NORM_GRAD_KERNEL(group_norm_grad_float16, half)

@@ -1,0 +1,479 @@
+// Schedule::kGroupTiles: tiles of whole groups, each read once. A core owns a range of N by a range of G and adds its sums a channel
+// up over N before they leave it. Groups that do not fit in the unified buffer are other schedules' business.
+#pragma once
+
+#include "context.h"
+
+namespace group_norm_grad {
+
+template <class T>
+class GroupTiles {
+ public:
+  __aicore__ inline explicit GroupTiles(Context<T>& context)
+      : context_(context), tiling_(context.tiling) {}
+
+  __aicore__ inline void Process() {
+    const int64_t n_block = context_.core / tiling_.g_blocks;  // one division a core: only the core knows its index
+    const Share n = ShareOf(n_block, tiling_.n_base, tiling_.n_larger);
+    const Share g = ShareOf(context_.core - n_block * tiling_.g_blocks, tiling_.g_base,
+                            tiling_.g_larger);
+    n_begin_ = n.first;
+    n_end_ = n.first + n.count;
+    g_begin_ = g.first;
+    g_end_ = g.first + g.count;
+    sums_row_ = tiling_.sums_are_final ? 0 : n_block * tiling_.C;
+    TakeBuffers();
+
+    Cursor cursor{g_begin_, n_begin_, g_begin_, n_begin_};
+    OpenWeight(cursor);
+    OpenStatistics(cursor);
+    Cursor next = cursor;
+    for (int32_t slot = 0; slot < ring_.slots() && IsValid(next); ++slot) Load(next, slot);
+    for (int32_t slot = 0; IsValid(cursor); slot = ring_.Step(slot, 1)) {
+      ring_.BeginCompute(slot);
+      Compute(cursor, slot);
+      if (tiling_.want_input) {
+        ring_.BeginStore(slot);
+        const Tile tile = TileAt(cursor);
+        StoreTile(tile, ring_.input(slot));
+      }
+      if (IsValid(next)) Load(next, slot);
+      const Cursor done = cursor;
+      Advance(cursor);
+      const bool same_weight = cursor.window_g == done.window_g;
+      if (!same_weight) Flush(done);
+      if (!IsValid(cursor)) break;
+      if (!same_weight) OpenWeight(cursor);
+      if (!same_weight || cursor.window_n != done.window_n) OpenStatistics(cursor);
+    }
+    context_.courier.Reclaim();
+  }
+
+ private:
+  // A tile's first group (n, g) and the window whose statistics and weight are in the unified buffer.
+  struct Cursor {
+    int64_t window_g, window_n;
+    int64_t g, n;
+  };
+
+  struct Tile {
+    int64_t n, g;
+    int32_t n_count, g_count;
+  };
+
+  // What a compute unit works on: `groups` groups, n_count rows of `width` values a channel.
+  struct Unit {
+    int32_t groups;
+    int32_t n_count;
+    int32_t width;
+    int32_t step;  // between the groups' statistics, in blocks
+    LocalTensor<float> mean, rstd, weight, sums, product_sums;
+  };
+
+  __aicore__ inline void TakeBuffers() {
+    UbArena& arena = context_.arena;
+    ring_.Init(context_.pipe, arena, tiling_.slots, tiling_.slot_elems);
+    passes_.Init(arena, tiling_);
+    const int32_t unit_groups = tiling_.unit_n * tiling_.unit_g;
+    const int32_t values = unit_groups * tiling_.channel_pitch;
+    const int32_t window_values = tiling_.window_g * tiling_.channel_pitch;
+    vectors_ = arena.Take<float>(3 * values);
+    channel_sums_ = vectors_;
+    channel_products_ = vectors_[values];
+    weighted_ = vectors_[2 * values];
+    if (tiling_.unit_n > 1) repeated_weight_ = arena.Take<float>(values);
+    if (tiling_.S > 1) channel_blocks_ = arena.Take<float>(values * kBlockLanes);
+    packed_elems_ = RoundUpTo<kBlockLanes>(unit_groups);
+    packed_ = arena.Take<float>(2 * packed_elems_);
+    coefficients_ = arena.Take<float>((unit_groups + packed_elems_) * kBlockLanes);
+    window_sums_ = arena.Take<float>(2 * window_values);
+    weight_ = arena.Take<float>(window_values);
+    statistics_ = arena.Take<float>(2 * tiling_.stat_elems);
+    statistics_packed_ = arena.Take<float>(tiling_.stat_entries);
+    mean_ = arena.Take<float>(tiling_.stat_entries * kBlockLanes);
+    rstd_ = arena.Take<float>(tiling_.stat_entries * kBlockLanes);
+    if (!tiling_.stat_is_float) statistics_staging_ = arena.Take<T>(2 * tiling_.stat_elems);
+    if (!tiling_.weight_is_float) weight_staging_ = arena.Take<T>(2 * window_values);
+    AscendC::Duplicate(vectors_, 0.0f, 3 * values);
+    AscendC::Duplicate(packed_, 0.0f, 2 * packed_elems_);
+    AscendC::Duplicate(statistics_packed_, 0.0f, tiling_.stat_entries);
+    AscendC::Duplicate(weight_, tiling_.has_weight ? 0.0f : 1.0f, window_values);
+    Order();
+  }
+
+  __aicore__ inline bool IsValid(const Cursor& cursor) const { return cursor.window_g < g_end_; }
+  __aicore__ inline int64_t WindowEndN(const Cursor& cursor) const {
+    return MinOf64(cursor.window_n + tiling_.window_n, n_end_);
+  }
+  __aicore__ inline int64_t WindowEndG(const Cursor& cursor) const {
+    return MinOf64(cursor.window_g + tiling_.window_g, g_end_);
+  }
+
+  __aicore__ inline void Advance(Cursor& cursor) const {
+    cursor.n += tiling_.tile_n;
+    if (cursor.n < WindowEndN(cursor)) return;
+    cursor.n = cursor.window_n;
+    cursor.g += tiling_.tile_g;
+    if (cursor.g < WindowEndG(cursor)) return;
+    cursor.window_n += tiling_.window_n;
+    if (cursor.window_n >= n_end_) {
+      cursor.window_n = n_begin_;
+      cursor.window_g += tiling_.window_g;
+    }
+    cursor.n = cursor.window_n;
+    cursor.g = cursor.window_g;
+  }
+
+  __aicore__ inline Tile TileAt(const Cursor& cursor) const {
+    return {cursor.n, cursor.g, MinOf(WindowEndN(cursor) - cursor.n, tiling_.tile_n),
+            MinOf(WindowEndG(cursor) - cursor.g, tiling_.tile_g)};
+  }
+
+  // A tile's rows in global memory and in the unified buffer, as one shape or as one for each n.
+  struct TileShape {
+    RowShape rows;
+    int32_t moves;
+    int32_t ub_step;
+    int64_t offset, gm_step;
+  };
+
+  __aicore__ inline TileShape ShapeOf(const Tile& tile) const {
+    const int64_t group_elems = tiling_.D * tiling_.S;
+    const int64_t n_stride = tiling_.G * group_elems;
+    const bool lanes = tiling_.S == 1;
+    const int32_t cols = static_cast<int32_t>(lanes ? tiling_.D : tiling_.S);
+    const int32_t rows = tile.g_count * static_cast<int32_t>(lanes ? 1 : tiling_.D);
+    const int32_t pitch = lanes ? tiling_.channel_pitch : tiling_.row_pitch;
+    TileShape shape{{}, 1, tile.g_count * tiling_.group_pitch,
+                    tile.n * n_stride + tile.g * group_elems, n_stride};
+    if (cols == pitch) {
+      const int32_t dense = rows * cols;
+      shape.rows = {tile.n_count, dense, dense, n_stride};
+    } else if (tile.g_count == tiling_.G) {
+      shape.rows = {tile.n_count * rows, cols, pitch, cols};
+    } else {
+      shape.rows = {rows, cols, pitch, cols};
+      shape.moves = tile.n_count;
+    }
+    return shape;
+  }
+
+  __aicore__ inline void Load(Cursor& next, int32_t slot) {
+    const TileShape shape = ShapeOf(TileAt(next));
+    ring_.BeginLoad(slot);
+    for (int32_t i = 0; i < shape.moves; ++i) {
+      const int64_t at = shape.offset + i * shape.gm_step;
+      LoadRows<T>(ring_.grad_out(slot)[i * shape.ub_step], context_.grad_out, at, shape.rows);
+      if (context_.NeedProductSums()) {
+        LoadRows<T>(ring_.input(slot)[i * shape.ub_step], context_.input, at, shape.rows);
+      }
+    }
+    ring_.EndLoad(slot);
+    Advance(next);
+  }
+
+  __aicore__ inline void StoreTile(const Tile& tile, const LocalTensor<T>& data) {
+    const TileShape shape = ShapeOf(tile);
+    for (int32_t i = 0; i < shape.moves; ++i) {
+      StoreRows<T>(context_.grad_input, shape.offset + i * shape.gm_step, data[i * shape.ub_step],
+                   shape.rows);
+    }
+  }
+
+  __aicore__ inline void OpenWeight(const Cursor& cursor) {
+    const int32_t groups = static_cast<int32_t>(WindowEndG(cursor) - cursor.window_g);
+    const int32_t values = groups * tiling_.channel_pitch;
+    context_.courier.Reclaim();
+    AscendC::Duplicate(window_sums_, 0.0f, 2 * tiling_.window_g * tiling_.channel_pitch);
+    repeated_g_ = -1;
+    if (tiling_.want_input && tiling_.has_weight) {
+      context_.courier.BeforeLoad();
+      context_.weight.Load(weight_, weight_staging_, cursor.window_g * tiling_.D,
+                           {groups, static_cast<int32_t>(tiling_.D), tiling_.channel_pitch,
+                            tiling_.D});
+      context_.courier.AfterLoad();
+      context_.weight.Widen(weight_, weight_staging_, values);
+    }
+    Order();
+  }
+
+  // Mean and rstd of the window, one block each, `statistics_step_` blocks from one n to the next.
+  __aicore__ inline void OpenStatistics(const Cursor& cursor) {
+    if (!context_.NeedProductSums()) return;
+    const int32_t n = static_cast<int32_t>(WindowEndN(cursor) - cursor.window_n);
+    const int32_t g = static_cast<int32_t>(WindowEndG(cursor) - cursor.window_g);
+    const int32_t block = tiling_.stat_is_float ? kBlockLanes : kBlockOf<T>;
+    const bool all = g == tiling_.G;
+    const int32_t pitch = all ? g : (g + block - 1) / block * block;
+    const RowShape shape{n, g, pitch, tiling_.G};
+    const int64_t offset = cursor.window_n * tiling_.G + cursor.window_g;
+    const LocalTensor<float> rstd = statistics_[tiling_.stat_elems];
+    const LocalTensor<T> rstd_staging =
+        tiling_.stat_is_float ? statistics_staging_ : statistics_staging_[tiling_.stat_elems];
+    context_.courier.BeforeLoad();
+    context_.mean.Load(statistics_, statistics_staging_, offset, shape);
+    context_.rstd.Load(rstd, rstd_staging, offset, shape);
+    context_.courier.AfterLoad();
+    const int32_t count = RoundUpTo<kBlockLanes>(n * pitch);
+    context_.mean.Widen(statistics_, statistics_staging_, count);
+    context_.rstd.Widen(rstd, rstd_staging, count);
+    Order();
+    if (g == 1 && !all) {
+      statistics_step_ = 1;
+      PackStatistics(mean_, statistics_, n, pitch);
+      PackStatistics(rstd_, rstd, n, pitch);
+    } else {
+      statistics_step_ = pitch;
+      FillBlocks(mean_, statistics_, n * pitch);
+      FillBlocks(rstd_, rstd, n * pitch);
+    }
+    Order();
+  }
+
+  // Each row holds one value and zeros up to the pitch: its sum is the value.
+  __aicore__ inline void PackStatistics(const LocalTensor<float>& blocks,
+                                        const LocalTensor<float>& rows, int32_t n, int32_t pitch) {
+    SumRows<false>(statistics_packed_, rows, rows, n, pitch, passes_.scratch,
+                   passes_.scratch_elems);
+    FillBlocks(blocks, statistics_packed_, n);
+    Order();
+  }
+
+  __aicore__ inline void Compute(const Cursor& cursor, int32_t slot) {
+    const Tile tile = TileAt(cursor);
+    const int32_t g_offset = static_cast<int32_t>(tile.g - cursor.window_g);
+    const int32_t n_offset = static_cast<int32_t>(tile.n - cursor.window_n);
+    const bool uniform = tile.g_count == 1 || tile.g_count == statistics_step_;
+    const int32_t unit_n = uniform ? tiling_.unit_n : 1;
+    if (unit_n > 1) RepeatWeight(tile, g_offset);
+    for (int32_t n = 0; n < tile.n_count; n += unit_n) {
+      for (int32_t g = 0; g < tile.g_count; g += tiling_.unit_g) {
+        Unit unit;
+        unit.n_count = MinOf(tile.n_count - n, unit_n);
+        const int32_t g_count = MinOf(tile.g_count - g, tiling_.unit_g);
+        unit.groups = unit.n_count * g_count;
+        unit.width = g_count * tiling_.channel_pitch;
+        unit.step = g_count == 1 ? statistics_step_ : 1;
+        const int32_t first = ((n_offset + n) * statistics_step_ + g_offset + g) * kBlockLanes;
+        const int32_t channel = (g_offset + g) * tiling_.channel_pitch;
+        unit.mean = mean_[first];
+        unit.rstd = rstd_[first];
+        unit.weight = unit_n > 1 ? repeated_weight_ : weight_[channel];
+        unit.sums = window_sums_[channel];
+        unit.product_sums =
+            window_sums_[tiling_.window_g * tiling_.channel_pitch + channel];
+        const int32_t at = (n * tile.g_count + g) * tiling_.group_pitch;
+        if (tiling_.S == 1) {
+          ComputeLanes(unit, ring_.grad_out(slot)[at], ring_.input(slot)[at]);
+        } else {
+          ComputeRows(unit, ring_.grad_out(slot)[at], ring_.input(slot)[at]);
+        }
+      }
+    }
+  }
+
+  // The weight of the tile's groups once for each n of a compute unit, by doubling.
+  __aicore__ inline void RepeatWeight(const Tile& tile, int32_t g_offset) {
+    if (repeated_g_ == tile.g) return;
+    repeated_g_ = tile.g;
+    const int32_t width = tile.g_count * tiling_.channel_pitch;
+    AscendC::Adds(repeated_weight_, weight_[g_offset * tiling_.channel_pitch], 0.0f, width);
+    Order();
+    for (int32_t n = 1; n < tiling_.unit_n; n *= 2) {
+      AscendC::Adds(repeated_weight_[n * width], repeated_weight_, 0.0f,
+                    MinOf(tiling_.unit_n - n, n) * width);
+      Order();
+    }
+  }
+
+  // S = 1: a channel is a lane, so that its sums are the data itself and the weight is a vector beside it.
+  __aicore__ inline void ComputeLanes(const Unit& unit, const LocalTensor<T>& grad_out_data,
+                                      const LocalTensor<T>& input_data) {
+    const int32_t pitch = tiling_.channel_pitch;
+    const int32_t count = unit.groups * pitch;
+    const LocalTensor<float> grad_out = passes_.GradOut(grad_out_data);
+    const LocalTensor<float> input = passes_.Input(input_data);
+    ToFloat(grad_out, grad_out_data, count);
+    if (context_.NeedProductSums()) {
+      passes_.Centre(input_data, unit.mean, unit.groups, pitch, unit.step);
+      BroadcastRows<MultiplyOp>(input, input, unit.rstd, unit.groups, pitch, unit.step);
+    }
+    Order();
+    if (tiling_.want_bias) {
+      FoldRowsInto<false>(channel_sums_, grad_out, grad_out, unit.n_count, unit.width);
+      AscendC::Add(unit.sums, unit.sums, channel_sums_, unit.width);
+    }
+    if (tiling_.want_weight) {
+      FoldRowsInto<true>(channel_products_, grad_out, input, unit.n_count, unit.width);
+      AscendC::Add(unit.product_sums, unit.product_sums, channel_products_, unit.width);
+    }
+    Order();
+    if (!tiling_.want_input) return;
+    AscendC::Mul(weighted_, grad_out, unit.weight, count);
+    Order();
+    SumRows<false>(packed_, weighted_, weighted_, unit.groups, pitch, passes_.scratch,
+                   passes_.scratch_elems);
+    SumRows<true>(packed_[packed_elems_], weighted_, input, unit.groups, pitch, passes_.scratch,
+                  passes_.scratch_elems);
+    MakeCoefficients(unit, true);
+    BroadcastRows<ScaleShiftOp>(input, Scale(unit), coefficients_, unit.groups, pitch, 1);
+    Order();
+    BroadcastRows<AddProductOp>(input, weighted_, unit.rstd, unit.groups, pitch, unit.step);
+    Order();
+    FromFloat(input_data, input, count);
+    Order();
+  }
+
+  __aicore__ inline LocalTensor<float> Scale(const Unit& unit) const {
+    return coefficients_[unit.groups * kBlockLanes];
+  }
+
+  __aicore__ inline void MakeCoefficients(const Unit& unit, bool input_is_scaled) {
+    FillBlocks(coefficients_, packed_, unit.groups);
+    Order();
+    FillBlocks(Scale(unit), packed_[packed_elems_], unit.groups);
+    Order();
+    SumsToCoefficients(coefficients_, unit.groups, unit.rstd, unit.step,
+                       tiling_.neg_inv_group_elems, input_is_scaled);
+  }
+
+  // S > 1: a channel is a row. 16-bit groups longer than the work buffers are taken a few rows at a time, and converted again in
+  // the second pass.
+  __aicore__ inline void ComputeRows(const Unit& unit, const LocalTensor<T>& grad_out_data,
+                                     const LocalTensor<T>& input_data) {
+    const int32_t rows = static_cast<int32_t>(tiling_.D);
+    const int32_t at_once = kIsFloat<T> ? rows : MinOf(tiling_.work_rows, rows);
+    const bool whole = at_once == rows;
+    const int32_t groups = whole ? unit.groups : 1;
+    for (int32_t row = 0; row < rows; row += at_once) {
+      const int32_t count = MinOf(rows - row, at_once);
+      const int32_t at = row * tiling_.row_pitch;
+      FirstPass(unit, groups, grad_out_data[at], input_data[at], row, count);
+    }
+    FinishSums(unit);
+    if (!tiling_.want_input) return;
+    for (int32_t row = 0; row < rows; row += at_once) {
+      const int32_t count = MinOf(rows - row, at_once);
+      const int32_t at = row * tiling_.row_pitch;
+      SecondPass(unit, groups, grad_out_data[at], input_data[at], row, count, !whole);
+    }
+  }
+
+  __aicore__ inline void FirstPass(const Unit& unit, int32_t groups,
+                                   const LocalTensor<T>& grad_out, const LocalTensor<T>& input,
+                                   int32_t row, int32_t rows) {
+    const int32_t pitch = tiling_.row_pitch;
+    const int32_t group_elems = rows * pitch;
+    ToFloat(passes_.GradOut(grad_out), grad_out, groups * group_elems);
+    if (context_.NeedProductSums()) {
+      passes_.Centre(input, unit.mean, groups, group_elems, unit.step);
+    } else {
+      Order();
+    }
+    // Sums of all groups at once where one group's follow the other's without a gap.
+    const bool joined = rows == tiling_.channel_pitch;
+    const int32_t parts = joined ? 1 : groups;
+    const int32_t part_rows = joined ? groups * rows : rows;
+    for (int32_t part = 0; part < parts; ++part) {
+      const int32_t at = part * tiling_.channel_pitch + row;
+      const LocalTensor<float> grad_out_part = passes_.GradOut(grad_out)[part * group_elems];
+      if (context_.NeedGradOutSums()) {
+        SumRows<false>(channel_sums_[at], grad_out_part, grad_out_part, part_rows, pitch,
+                       passes_.scratch, passes_.scratch_elems);
+      }
+      if (context_.NeedProductSums()) {
+        SumRows<true>(channel_products_[at], grad_out_part,
+                      passes_.Input(input)[part * group_elems], part_rows, pitch, passes_.scratch,
+                      passes_.scratch_elems);
+      }
+    }
+  }
+
+  // From sums a channel to this core's share of grad_bias and grad_weight and to the coefficients of grad_input.
+  __aicore__ inline void FinishSums(const Unit& unit) {
+    const int32_t pitch = tiling_.channel_pitch;
+    const int32_t count = unit.groups * pitch;
+    if (context_.NeedProductSums()) {
+      BroadcastRows<MultiplyOp>(channel_products_, channel_products_, unit.rstd, unit.groups, pitch,
+                                unit.step);
+      Order();
+    }
+    if (tiling_.want_input) {
+      AscendC::Mul(weighted_, channel_sums_, unit.weight, count);
+      Order();
+      SumRows<false>(packed_, weighted_, weighted_, unit.groups, pitch, passes_.scratch,
+                     passes_.scratch_elems);
+      SumRows<true>(packed_[packed_elems_], channel_products_, unit.weight, unit.groups, pitch,
+                    passes_.scratch, passes_.scratch_elems);
+      MakeCoefficients(unit, false);
+      BroadcastRows<MultiplyOp>(weighted_, unit.weight, unit.rstd, unit.groups, pitch, unit.step);
+      Order();
+      FillBlocks(channel_blocks_, weighted_, count);
+    }
+    if (tiling_.want_bias) {
+      FoldRows(channel_sums_, unit.n_count, unit.width);
+      AscendC::Add(unit.sums, unit.sums, channel_sums_, unit.width);
+    }
+    if (tiling_.want_weight) {
+      FoldRows(channel_products_, unit.n_count, unit.width);
+      AscendC::Add(unit.product_sums, unit.product_sums, channel_products_, unit.width);
+    }
+    Order();
+  }
+
+  __aicore__ inline void SecondPass(const Unit& unit, int32_t groups,
+                                    const LocalTensor<T>& grad_out_data,
+                                    const LocalTensor<T>& input_data, int32_t row, int32_t rows,
+                                    bool again) {
+    const int32_t pitch = tiling_.row_pitch;
+    const int32_t group_elems = rows * pitch;
+    const LocalTensor<float> grad_out = passes_.GradOut(grad_out_data);
+    const LocalTensor<float> input = passes_.Input(input_data);
+    if (again) {
+      ToFloat(grad_out, grad_out_data, groups * group_elems);
+      passes_.Centre(input_data, unit.mean, groups, group_elems, unit.step);
+    }
+    BroadcastRows<ScaleShiftOp>(input, Scale(unit), coefficients_, groups, group_elems, 1);
+    Order();
+    const bool joined = rows == tiling_.channel_pitch;
+    const int32_t parts = joined ? 1 : groups;
+    for (int32_t part = 0; part < parts; ++part) {
+      const int32_t at = part * group_elems;
+      const int32_t channel = part * tiling_.channel_pitch + row;
+      BroadcastRows<AddProductOp>(input[at], grad_out[at], channel_blocks_[channel * kBlockLanes],
+                                  joined ? groups * rows : rows, pitch, 1);
+    }
+    Order();
+    FromFloat(input_data, input, groups * group_elems);
+    Order();
+  }
+
+  __aicore__ inline void Flush(const Cursor& cursor) {
+    if (!context_.WantSums()) return;
+    const int32_t groups = static_cast<int32_t>(WindowEndG(cursor) - cursor.window_g);
+    const int32_t window_values = tiling_.window_g * tiling_.channel_pitch;
+    const LocalTensor<T> product_staging =
+        tiling_.weight_is_float ? weight_staging_ : weight_staging_[window_values];
+    context_.StoreSums(sums_row_ + cursor.window_g * tiling_.D, window_sums_,
+                       window_sums_[window_values], weight_staging_, product_staging,
+                       {groups, static_cast<int32_t>(tiling_.D), tiling_.channel_pitch, tiling_.D});
+  }
+
+  Context<T>& context_;
+  const GroupNormGradTiling& tiling_;
+  Ring<T> ring_;
+  Passes<T> passes_;
+  LocalTensor<float> vectors_, channel_sums_, channel_products_, weighted_;  // one value a channel
+  LocalTensor<float> repeated_weight_, channel_blocks_;
+  LocalTensor<float> packed_, coefficients_;  // one value, one block a group
+  LocalTensor<float> window_sums_, weight_;
+  LocalTensor<float> statistics_, statistics_packed_, mean_, rstd_;
+  LocalTensor<T> statistics_staging_, weight_staging_;
+  int32_t packed_elems_;
+  int32_t statistics_step_ = 1;
+  int64_t repeated_g_ = -1;
+  int64_t n_begin_, n_end_, g_begin_, g_end_;
+  int64_t sums_row_;
+};
+
+}  // namespace group_norm_grad

@@ -1,0 +1,221 @@
+// Schedule::kStreamedGroup and kSplitGroup: groups in pieces that fit in a slot of the ring. A first walk over the pieces adds up, a
+// second one in reverse order writes grad_input, so that the pieces read last are still in the unified buffer and those before them
+// in L2. A piece is some whole rows of a group, or a part of one row; with S = 1 it is a run of channels.
+#pragma once
+
+#include "piece_sums.h"
+
+namespace group_norm_grad {
+
+template <class T>
+class PieceWalk {
+ public:
+  __aicore__ inline explicit PieceWalk(Context<T>& context)
+      : context_(context), tiling_(context.tiling), sums_(context) {}
+
+  __aicore__ inline void Process() {
+    ring_.Init(context_.pipe, context_.arena, tiling_.slots, tiling_.slot_elems);
+    sums_.TakeBuffers();
+    const Share share = ShareOf(context_.core, tiling_.per_core, tiling_.larger_cores);
+    if (tiling_.schedule == Schedule::kStreamedGroup) {
+      Stream(share);
+    } else {
+      Split(share);
+    }
+    context_.courier.Reclaim();
+  }
+
+ private:
+  // Each group from its first piece to its last and back. Slots that a group frees, or never uses, take the next group's pieces, so
+  // that the load pipe does not wait for the change: the walk turns round in the ring from group to group.
+  __aicore__ inline void Stream(const Share& groups) {
+    const int64_t pieces = tiling_.group_pieces;
+    const int64_t last = groups.first + groups.count - 1;
+    int32_t first_slot = 0;
+    int32_t direction = 1;
+    ahead_ = {groups.first, 0, 0};
+    Preload(first_slot, direction, MinOf(pieces, ring_.slots()));
+    for (int64_t group = groups.first; group <= last; ++group) {
+      const int32_t turn = ring_.Step(first_slot, -direction);
+      const int64_t more = group < last ? pieces : 0;
+      if (pieces < ring_.slots()) {
+        Preload(turn, -direction, MinOf(more, ring_.slots() - static_cast<int32_t>(pieces)));
+      }
+      PieceCursor cursor{group, 0, 0};
+      int32_t slot = SumPieces(cursor, pieces, first_slot, direction);
+      sums_.MakeCoefficients(group, sums_.group_sums());
+      sums_.ClearGroup();
+      Retreat(cursor);
+      WriteGradInput(cursor, pieces, slot, -direction, more);
+      first_slot = turn;
+      direction = -direction;
+    }
+  }
+
+  // All pieces of all groups are dealt to the cores in order, so that a core's share starts and ends inside a group.
+  __aicore__ inline void Split(const Share& share) {
+    const int64_t group = share.first / tiling_.group_pieces;  // once a core: only the core knows its index
+    const int64_t within = share.first - group * tiling_.group_pieces;
+    PieceCursor cursor{group, within * tiling_.piece_rows, 0};
+    if (tiling_.row_pieces > 1) {
+      cursor.row = within / tiling_.row_pieces;
+      cursor.piece = within - cursor.row * tiling_.row_pieces;
+    }
+    ahead_ = cursor;
+    Preload(0, 1, MinOf(share.count, ring_.slots()));
+    const int32_t slot = SumPieces(cursor, share.count, 0, 1);
+    if (!tiling_.want_input) return;
+    context_.courier.Reclaim();
+    AscendC::SyncAll();
+    Retreat(cursor);
+    WriteGradInput(cursor, share.count, slot, -1, 0);
+  }
+
+  __aicore__ inline void Preload(int32_t slot, int32_t direction, int32_t count) {
+    for (int32_t i = 0; i < count; ++i) {
+      LoadAhead(slot);
+      slot = ring_.Step(slot, direction);
+    }
+  }
+
+  // First pass. Returns the slot of the last piece; the cursor ends after it.
+  __aicore__ inline int32_t SumPieces(PieceCursor& cursor, int64_t pieces, int32_t slot,
+                                      int32_t direction) {
+    for (int64_t i = 0; i < pieces; ++i) {
+      if (i > 0) slot = ring_.Step(slot, direction);
+      const PieceShape shape = sums_.ShapeOf(cursor);
+      ring_.BeginCompute(slot);
+      if (sums_.StartsVisit(cursor, shape)) {
+        if (sums_.FinishVisit() && sums_.group() != cursor.group) ShareGroup(sums_.group());
+        sums_.StartVisit(cursor);
+      }
+      sums_.Add(shape, ring_.grad_out(slot), ring_.input(slot));
+      if (i + ring_.slots() < pieces) LoadAhead(slot);
+      Advance(cursor);
+    }
+    sums_.FinishVisit();
+    ShareGroup(sums_.group());
+    return slot;
+  }
+
+  // Second pass, from the cursor's piece backwards. The last slots' worth of pieces is still there; `more` pieces of the next group
+  // are loaded behind this one's.
+  __aicore__ inline void WriteGradInput(PieceCursor cursor, int64_t pieces, int32_t slot,
+                                        int32_t direction, int64_t more) {
+    PieceCursor back = cursor;
+    for (int32_t i = 0; i < ring_.slots() && i < pieces; ++i) Retreat(back);
+    int64_t group = -1;
+    for (int64_t i = pieces - 1; i >= 0; --i) {
+      const bool reloaded = i + ring_.slots() < pieces;
+      if (cursor.group != group) {
+        group = cursor.group;
+        if (tiling_.schedule == Schedule::kSplitGroup) GatherGroup(group);
+      }
+      const PieceShape shape = sums_.ShapeOf(cursor);
+      sums_.OpenScaledWeight(cursor, shape);
+      if (reloaded) ring_.BeginCompute(slot);
+      sums_.Apply(cursor, shape, ring_.grad_out(slot), ring_.input(slot), reloaded);
+      ring_.BeginStore(slot);
+      StoreRows<T>(context_.grad_input, sums_.OffsetOf(cursor), ring_.input(slot),
+                   sums_.MoveOf(shape));
+      if (i >= ring_.slots()) {
+        Load(back, slot);
+        Retreat(back);
+      } else if (ring_.slots() - 1 - i < more) {
+        LoadAhead(slot);
+      }
+      Retreat(cursor);
+      slot = ring_.Step(slot, direction);
+    }
+  }
+
+  // The group's sums of this core into the workspace, behind those of the cores before it that share the group.
+  __aicore__ inline void ShareGroup(int64_t group) {
+    if (tiling_.schedule != Schedule::kSplitGroup || !tiling_.want_input) return;
+    const int64_t at = group * tiling_.exchange_slots + context_.core - FirstCoreOf(group);
+    context_.courier.Reclaim();
+    context_.courier.BeforeStore();
+    StoreRows<float>(context_.workspace, at * kGroupSums, sums_.group_sums(),
+                     {1, kGroupSums, kGroupSums, kGroupSums});
+    context_.courier.AfterStore();
+    context_.courier.Reclaim();
+    sums_.ClearGroup();
+  }
+
+  // After SyncAll: what all cores that share the group left there, added up in the order of the cores.
+  __aicore__ inline void GatherGroup(int64_t group) {
+    const int64_t first = FirstCoreOf(group);
+    int64_t last = context_.core;
+    const int64_t end = (group + 1) * tiling_.group_pieces;
+    while (last + 1 < AscendC::GetBlockNum() &&
+           ShareOf(last + 1, tiling_.per_core, tiling_.larger_cores).first < end) {
+      ++last;
+    }
+    const int32_t cores = static_cast<int32_t>(last - first + 1);
+    const LocalTensor<float>& gathered = sums_.gathered();
+    context_.courier.BeforeLoad();
+    LoadRows<float>(gathered, context_.workspace, group * tiling_.exchange_slots * kGroupSums,
+                    {1, cores * kGroupSums, cores * kGroupSums, kGroupSums});
+    context_.courier.AfterLoad();
+    FoldRows(gathered, cores, kGroupSums);
+    sums_.OpenStatistics(group, true);
+    sums_.MakeCoefficients(group, gathered);
+  }
+
+  __aicore__ inline int64_t FirstCoreOf(int64_t group) const {
+    int64_t core = context_.core;
+    const int64_t begin = group * tiling_.group_pieces;
+    while (ShareOf(core, tiling_.per_core, tiling_.larger_cores).first > begin) --core;
+    return core;
+  }
+
+  __aicore__ inline void Advance(PieceCursor& cursor) const {
+    if (tiling_.row_pieces > 1) {
+      if (++cursor.piece < tiling_.row_pieces) return;
+      cursor.piece = 0;
+      ++cursor.row;
+    } else {
+      cursor.row += tiling_.piece_rows;
+    }
+    if (cursor.row < tiling_.D) return;
+    cursor.row = 0;
+    ++cursor.group;
+  }
+
+  __aicore__ inline void Retreat(PieceCursor& cursor) const {
+    if (tiling_.row_pieces > 1) {
+      if (--cursor.piece >= 0) return;
+      cursor.piece = tiling_.row_pieces - 1;
+      --cursor.row;
+    } else {
+      cursor.row -= tiling_.piece_rows;
+    }
+    if (cursor.row >= 0) return;
+    cursor.row = tiling_.last_row;
+    --cursor.group;
+  }
+
+  __aicore__ inline void LoadAhead(int32_t slot) {
+    Load(ahead_, slot);
+    Advance(ahead_);
+  }
+
+  __aicore__ inline void Load(const PieceCursor& cursor, int32_t slot) {
+    const RowShape shape = sums_.MoveOf(sums_.ShapeOf(cursor));
+    const int64_t offset = sums_.OffsetOf(cursor);
+    ring_.BeginLoad(slot);
+    LoadRows<T>(ring_.grad_out(slot), context_.grad_out, offset, shape);
+    if (context_.NeedProductSums()) {
+      LoadRows<T>(ring_.input(slot), context_.input, offset, shape);
+    }
+    ring_.EndLoad(slot);
+  }
+
+  Context<T>& context_;
+  const GroupNormGradTiling& tiling_;
+  PieceSums<T> sums_;
+  Ring<T> ring_;
+  PieceCursor ahead_;
+};
+
+}  // namespace group_norm_grad

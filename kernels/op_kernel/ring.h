@@ -1,0 +1,137 @@
+// The ring of (grad_out, input) buffers between the DMA pipes and the vector pipe, and the flags that pass a buffer on.
+// What is loaded, computed and stored is the caller's.
+#pragma once
+
+#include "tiling.h"
+#include "transfer.h"
+
+namespace group_norm_grad {
+
+// Hands out the unified buffer front to back; every buffer starts on a bank row of 32 bytes.
+class UbArena {
+ public:
+  __aicore__ inline UbArena(AscendC::TPipe* pipe, int32_t bytes) { pipe->InitBuffer(buffer_, bytes); }
+
+  template <class T>
+  __aicore__ inline LocalTensor<T> Take(int32_t elems) {
+    const int32_t at = used_;
+    used_ += RoundUpTo<kBlockBytes>(elems * static_cast<int32_t>(sizeof(T)));
+    return buffer_.template GetWithOffset<T>(elems, at);
+  }
+
+  // Everything handed out so far is free again, once no pipe uses it any more.
+  __aicore__ inline void Reset() { used_ = 0; }
+
+ private:
+  AscendC::TBuf<AscendC::TPosition::VECCALC> buffer_;
+  int32_t used_ = 0;
+};
+
+// Passes one small buffer at a time between the vector pipe and the DMA pipes.
+class Courier {
+ public:
+  __aicore__ inline void Init(AscendC::TPipe* pipe) {
+    to_load_ = pipe->AllocEventID<AscendC::HardEvent::V_MTE2>();
+    loaded_ = pipe->AllocEventID<AscendC::HardEvent::MTE2_V>();
+    to_store_ = pipe->AllocEventID<AscendC::HardEvent::V_MTE3>();
+    stored_ = pipe->AllocEventID<AscendC::HardEvent::MTE3_V>();
+  }
+
+  // The loads that follow may overwrite what vector instructions so far have read.
+  __aicore__ inline void BeforeLoad() {
+    AscendC::SetFlag<AscendC::HardEvent::V_MTE2>(to_load_);
+    AscendC::WaitFlag<AscendC::HardEvent::V_MTE2>(to_load_);
+  }
+
+  // The vector instructions that follow may read what was loaded so far.
+  __aicore__ inline void AfterLoad() {
+    AscendC::SetFlag<AscendC::HardEvent::MTE2_V>(loaded_);
+    AscendC::WaitFlag<AscendC::HardEvent::MTE2_V>(loaded_);
+  }
+
+  __aicore__ inline void BeforeStore() {
+    AscendC::SetFlag<AscendC::HardEvent::V_MTE3>(to_store_);
+    AscendC::WaitFlag<AscendC::HardEvent::V_MTE3>(to_store_);
+  }
+
+  // The stored buffers stay reserved until Reclaim.
+  __aicore__ inline void AfterStore() {
+    AscendC::SetFlag<AscendC::HardEvent::MTE3_V>(stored_);
+    storing_ = true;
+  }
+
+  __aicore__ inline void Reclaim() {
+    if (storing_) AscendC::WaitFlag<AscendC::HardEvent::MTE3_V>(stored_);
+    storing_ = false;
+  }
+
+ private:
+  AscendC::TEventID to_load_, loaded_, to_store_, stored_;
+  bool storing_ = false;
+};
+
+template <class T>
+class Ring {
+ public:
+  __aicore__ inline void Init(AscendC::TPipe* pipe, UbArena& arena, int32_t slots, int32_t elems) {
+    slots_ = slots;
+    for (int32_t i = 0; i < slots; ++i) {
+      grad_out_[i] = arena.Take<T>(elems);
+      input_[i] = arena.Take<T>(elems);
+      loaded_[i] = pipe->AllocEventID<AscendC::HardEvent::MTE2_V>();
+      read_[i] = pipe->AllocEventID<AscendC::HardEvent::V_MTE2>();
+      computed_[i] = pipe->AllocEventID<AscendC::HardEvent::V_MTE3>();
+      stored_[i] = pipe->AllocEventID<AscendC::HardEvent::MTE3_MTE2>();
+      last_user_[i] = User::kNone;
+    }
+  }
+
+  __aicore__ inline int32_t slots() const { return slots_; }
+  __aicore__ inline const LocalTensor<T>& grad_out(int32_t slot) const { return grad_out_[slot]; }
+  __aicore__ inline const LocalTensor<T>& input(int32_t slot) const { return input_[slot]; }
+
+  // `slot` moved one place along `direction`, 1 or -1.
+  __aicore__ inline int32_t Step(int32_t slot, int32_t direction) const {
+    slot += direction;
+    return slot < 0 ? slots_ - 1 : (slot == slots_ ? 0 : slot);
+  }
+
+  // The loads that follow may overwrite the slot. Its last user's flag is set this late because then no flag is ever left set
+  // when there is nothing more to load.
+  __aicore__ inline void BeginLoad(int32_t slot) {
+    if (last_user_[slot] == User::kVector) {
+      AscendC::SetFlag<AscendC::HardEvent::V_MTE2>(read_[slot]);
+      AscendC::WaitFlag<AscendC::HardEvent::V_MTE2>(read_[slot]);
+    } else if (last_user_[slot] == User::kStore) {
+      AscendC::SetFlag<AscendC::HardEvent::MTE3_MTE2>(stored_[slot]);
+      AscendC::WaitFlag<AscendC::HardEvent::MTE3_MTE2>(stored_[slot]);
+    }
+  }
+
+  __aicore__ inline void EndLoad(int32_t slot) {
+    AscendC::SetFlag<AscendC::HardEvent::MTE2_V>(loaded_[slot]);
+    last_user_[slot] = User::kVector;
+  }
+
+  __aicore__ inline void BeginCompute(int32_t slot) {
+    AscendC::WaitFlag<AscendC::HardEvent::MTE2_V>(loaded_[slot]);
+  }
+
+  // The stores that follow may read what the vector pipe wrote into the slot.
+  __aicore__ inline void BeginStore(int32_t slot) {
+    AscendC::SetFlag<AscendC::HardEvent::V_MTE3>(computed_[slot]);
+    AscendC::WaitFlag<AscendC::HardEvent::V_MTE3>(computed_[slot]);
+    last_user_[slot] = User::kStore;
+  }
+
+ private:
+  enum class User : uint8_t { kNone, kVector, kStore };
+
+  LocalTensor<T> grad_out_[kMaxSlots];
+  LocalTensor<T> input_[kMaxSlots];
+  AscendC::TEventID loaded_[kMaxSlots], read_[kMaxSlots], computed_[kMaxSlots], stored_[kMaxSlots];
+  User last_user_[kMaxSlots];
+  int32_t slots_ = 0;
+};
+
+}  // namespace group_norm_grad

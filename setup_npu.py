@@ -1,0 +1,176 @@
+"""The NPU half of the build, for setup.py: what is there to build with, and the libraries under group_norm_grad/opp.
+
+Without torch_npu and without a CANN toolkit nothing is built. With the ACL headers of either, the C API; with torch_npu,
+the PrivateUse1 kernels too; with a toolkit (ASCEND_HOME_PATH), the device binary. Nothing here is imported at run time.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent
+
+ARCHITECTURES = ("dav-2201", "dav-3510")  # Atlas A2 and A3, Ascend 950
+DEVICE_SOURCE = "device_launch.cpp"  # needs the toolkit's compiler
+LIBRARY_DIR = Path("opp", "op_api", "lib")
+INCLUDE_DIR = Path("opp", "op_api", "include")
+
+
+def host_sources() -> list[Path]:
+    """The torch-free host side of the kernel: plan, routing, launch."""
+    sources = (ROOT / "kernels" / "op_host").glob("*.cpp")
+    return sorted(path for path in sources if path.name != DEVICE_SOURCE)
+
+
+def c_api_sources() -> list[Path]:
+    """Everything in libcust_opapi.so."""
+    return sorted((ROOT / "kernels" / "op_api").glob("*.cpp")) + host_sources()
+
+
+def torch_binding_sources() -> list[Path]:
+    """Everything in libgroup_norm_grad_npu.so."""
+    own = [ROOT / "csrc" / name for name in ("npu/entry.cpp", "npu/composite.cpp", "checks.cpp")]
+    return own + host_sources()
+
+
+class Tools(NamedTuple):
+    """What was found to build with."""
+
+    torch_npu: Path | None  # the package's directory
+    toolkit: Path | None  # ASCEND_HOME_PATH, when it holds the ACL headers
+
+    def acl_include_dirs(self) -> list[Path]:
+        """The directories of acl/acl.h and, from a toolkit, of the aclnn headers."""
+        if self.toolkit:
+            return [self.toolkit / "include"]
+        assert self.torch_npu
+        inc = self.torch_npu / "include" / "third_party" / "acl" / "inc"
+        return [inc, inc / "acl"]
+
+
+def find_tools() -> Tools:
+    """Looks for torch_npu without importing it, and for a toolkit."""
+    spec = importlib.util.find_spec("torch_npu")
+    torch_npu = Path(spec.origin).parent if spec and spec.origin else None
+    home = os.environ.get("ASCEND_HOME_PATH")
+    toolkit = Path(home) if home and (Path(home) / "include" / "acl" / "acl.h").is_file() else None
+    return Tools(torch_npu, toolkit)
+
+
+class Builder:
+    """Compiles shared libraries; leaves alone those that are newer than everything they are made of."""
+
+    def __init__(self, package: Path, scratch: Path, debug: bool) -> None:
+        self.package = package
+        self.scratch = scratch
+        self.compiler = shlex.split(os.environ.get("CXX", "g++"))
+        optimise = ["-O0", "-g"] if debug else ["-O2"]
+        self.flags = [*optimise, "-fPIC", "-fvisibility=hidden", "-Wall", "-pthread", f"-I{ROOT}"]
+
+    def library(
+        self, name: str, sources: Sequence[Path], flags: Sequence[str], link: Sequence[str]
+    ) -> None:
+        """Build opp/op_api/lib/<name>."""
+        output = self.package / LIBRARY_DIR / name
+        inputs = [*sources, *(ROOT / "csrc").rglob("*.h"), *(ROOT / "kernels").rglob("*.h")]
+        newest = max(path.stat().st_mtime for path in [*inputs, Path(__file__)])
+        if output.is_file() and output.stat().st_mtime >= newest:
+            return
+        output.parent.mkdir(parents=True, exist_ok=True)
+        objects = self.scratch / f"{name}.objects"
+        objects.mkdir(parents=True, exist_ok=True)
+
+        def build(source: Path) -> str:
+            target = objects / "_".join(source.relative_to(ROOT).with_suffix(".o").parts)
+            command = [*self.compiler, *self.flags, *flags, "-c", str(source), "-o", str(target)]
+            subprocess.run(command, check=True)
+            return str(target)
+
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            built = list(pool.map(build, sources))
+        soname = ["-shared", f"-Wl,-soname,{name}"]
+        subprocess.run(
+            [*self.compiler, *soname, *built, "-o", str(output), *link, "-ldl", "-pthread"],
+            check=True,
+        )
+
+
+def build_c_api(builder: Builder, tools: Tools) -> None:
+    """libcust_opapi.so and its public headers."""
+    include = ROOT / "kernels" / "op_api" / "include"
+    flags = ["-std=c++17", f"-I{include}", *(f"-I{path}" for path in tools.acl_include_dirs())]
+    builder.library("libcust_opapi.so", c_api_sources(), flags, [])
+    target = builder.package / INCLUDE_DIR
+    shutil.copytree(include, target, dirs_exist_ok=True)
+
+
+def build_torch_binding(builder: Builder, torch_npu: Path) -> None:
+    """libgroup_norm_grad_npu.so: linked to torch_npu, which needs no CANN at build time."""
+    import torch
+    from torch.utils import cpp_extension
+
+    include = torch_npu / "include"
+    third_party = [include / "third_party" / "acl" / "inc", include / "third_party" / "hccl" / "inc"]
+    paths = [*cpp_extension.include_paths(), include, *third_party]
+    flags = ["-std=c++20", *(word for path in paths for word in ("-isystem", str(path)))]
+    libraries = [Path(torch.__file__).parent / "lib", torch_npu / "lib"]
+    link = [f"-L{path}" for path in libraries] + ["-ltorch_npu", "-ltorch_cpu", "-lc10"]
+    # What torch_npu is linked to is CANN, which need not be here.
+    link += ["-Wl,--allow-shlib-undefined"]
+    builder.library("libgroup_norm_grad_npu.so", torch_binding_sources(), flags, link)
+
+
+def build_device_binary(builder: Builder, toolkit: Path) -> list[str]:
+    """libgroup_norm_grad_kernel_<arch>.so by the toolkit's compiler; returns what failed, and why."""
+    failures = []
+    for arch in ARCHITECTURES:
+        work = builder.scratch / "device" / arch
+        configure = ["cmake", "-S", str(ROOT / "kernels"), "-B", str(work)]
+        configure += ["-DGROUP_NORM_GRAD_DEVICE=ON", f"-DCMAKE_ASC_ARCHITECTURES={arch}", f"-DASCEND_HOME_PATH={toolkit}"]
+        configure += [f"-DCMAKE_INSTALL_PREFIX={builder.package / LIBRARY_DIR}"]
+        try:
+            subprocess.run(configure, check=True)
+            subprocess.run(["cmake", "--build", str(work), "--target", "install"], check=True)
+        except (subprocess.CalledProcessError, FileNotFoundError) as error:
+            failures.append(f"{arch}: {error}")
+    return failures
+
+
+def build(package: Path, scratch: Path, debug: bool) -> tuple[str, ...]:
+    """Build what GROUP_NORM_GRAD_NPU and the machine allow into the package; returns the parts built."""
+    wanted = os.environ.get("GROUP_NORM_GRAD_NPU", "auto")
+    if wanted not in ("auto", "0", "1"):
+        raise SystemExit(f"GROUP_NORM_GRAD_NPU: expected auto, 0 or 1, got {wanted!r}")
+    if wanted == "0":
+        return ()
+    tools = find_tools()
+    print(f"NPU half: torch_npu {tools.torch_npu or 'not found'}; CANN toolkit", end=" ")
+    print(tools.toolkit or "not found (ASCEND_HOME_PATH names none)")
+    if wanted == "1" and not (tools.torch_npu and tools.toolkit):
+        raise SystemExit("GROUP_NORM_GRAD_NPU=1 needs torch_npu and, in ASCEND_HOME_PATH, a CANN toolkit")
+    builder = Builder(package, scratch, debug)
+    parts = []
+    if tools.torch_npu or tools.toolkit:
+        build_c_api(builder, tools)
+        parts.append("C API")
+    if tools.torch_npu:
+        build_torch_binding(builder, tools.torch_npu)
+        parts.append("PrivateUse1")
+    if tools.toolkit:
+        failures = build_device_binary(builder, tools.toolkit)
+        for failure in failures:
+            print(f"NPU half: the device binary was NOT built for {failure}")
+        if wanted == "1" and len(failures) == len(ARCHITECTURES):
+            raise SystemExit("GROUP_NORM_GRAD_NPU=1: no device binary could be built")
+        if len(failures) < len(ARCHITECTURES):
+            parts.append("device binary")
+    print(f"NPU half: built {', '.join(parts) or 'nothing'}")
+    return tuple(parts)

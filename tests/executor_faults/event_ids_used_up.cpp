@@ -1,0 +1,18 @@
+// A kernel allocates more events of one kind than there are.
+#include "fault.h"
+
+namespace faults::event_ids_used_up {
+
+void Kernel(const Args& args, bool defect) {
+  Bench t(args);
+  for (int i = 0; i < (defect ? 9 : 8); ++i) t.pipe.AllocEventID<HardEvent::MTE2_V>();
+  t.LoadForV(t.a);
+  t.StoreFromV(t.a);
+}
+
+const Register kFault({.name = "event_ids_used_up",
+                       .check = "sync",
+                       .expected = {"no free event id of MTE2_V"},
+                       .kernel = Kernel});
+
+}  // namespace faults::event_ids_used_up
