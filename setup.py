@@ -24,7 +24,7 @@ from torch.utils.cpp_extension import BuildExtension, CppExtension
 
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT.resolve()))
-import setup_npu
+import setup_npu  # noqa: E402
 
 PACKAGE = "group_norm_grad"
 VERSION = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1]
@@ -88,10 +88,14 @@ class Build(BuildExtension):
         """Compile the kernels once for each instruction set, then everything else."""
         extension = self.extensions[0]
         includes = [f"-I{path}" for path in extension.include_dirs]
+        inputs = [*ROOT.glob("csrc/**/*.h"), ROOT / "kernels" / "problem.h", ROOT / KERNEL_SOURCE]
+        newest = max(path.stat().st_mtime for path in [*inputs, Path(__file__)])
 
         def compile_for(item: tuple[str, tuple[str, list[str]]]) -> str:
             isa, (capability, flags) = item
             output = Path(self.build_temp) / f"isa_{isa}" / "table.o"
+            if output.is_file() and output.stat().st_mtime >= newest:
+                return str(output)
             output.parent.mkdir(parents=True, exist_ok=True)
             # BuildExtension takes flags per extension, not per source, hence the compiler here.
             command = [
