@@ -3,9 +3,10 @@ PYTHON ?= python3
 DEVICE ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
+NPU_SITE := $(CURDIR)/build/torch_npu-2.13.0
 CXX_FILES := $(shell git ls-files '*.cpp' '*.h')
 
-.PHONY: all demo test bench lint format sanitize wheel clean
+.PHONY: all demo torch_npu test bench lint format sanitize wheel clean
 
 all: $(VENV)/.built
 
@@ -16,16 +17,25 @@ $(VENV)/.installed: requirements.txt
 
 # setup.py compares time stamps itself and rebuilds only what changed.
 $(VENV)/.built: $(VENV)/.installed FORCE
-	$(BIN)/pip install -q --no-build-isolation --no-deps --editable .
+	PYTHONPATH=$(NPU_SITE) $(BIN)/pip install -q --no-build-isolation --no-deps --editable .
 	@touch $@
 
 FORCE:
 
+ifeq ($(DEVICE),npu-loopback)
+demo: torch_npu all
+	$(BIN)/python -m tests.loopback_acl.demo $(ARGS)
+else
 demo: all
 	$(BIN)/python benchmarks/train_digits.py --device $(DEVICE) $(ARGS)
+endif
 
-test: all
-	$(BIN)/python -m pytest $(ARGS)
+# The real torch_npu, outside every import path, for the loopback device; the NPU half is built against it.
+torch_npu: $(VENV)/.installed
+	$(BIN)/python -m tests.loopback_acl.build --fetch
+
+test: torch_npu all
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 bench: all
 	$(BIN)/python benchmarks/overhead.py

@@ -17,13 +17,14 @@ from pathlib import Path
 # An installed torch_npu must not be loaded, let alone fail to, by a build.
 os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
 
+import pybind11
 import torch
-from setuptools import setup
+from setuptools import Extension, setup
 from torch.utils.cpp_extension import BuildExtension, CppExtension
 
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT.resolve()))
-import setup_npu
+import setup_npu  # noqa: E402
 
 PACKAGE = "group_norm_grad"
 VERSION = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1]
@@ -87,10 +88,14 @@ class Build(BuildExtension):
         """Compile the kernels once for each instruction set, then everything else."""
         extension = self.extensions[0]
         includes = [f"-I{path}" for path in extension.include_dirs]
+        inputs = [*ROOT.glob("csrc/**/*.h"), ROOT / "kernels" / "problem.h", ROOT / KERNEL_SOURCE]
+        newest = max(path.stat().st_mtime for path in [*inputs, Path(__file__)])
 
         def compile_for(item: tuple[str, tuple[str, list[str]]]) -> str:
             isa, (capability, flags) = item
             output = Path(self.build_temp) / f"isa_{isa}" / "table.o"
+            if output.is_file() and output.stat().st_mtime >= newest:
+                return str(output)
             output.parent.mkdir(parents=True, exist_ok=True)
             # BuildExtension takes flags per extension, not per source, hence the compiler here.
             command = [
@@ -126,19 +131,35 @@ class Build(BuildExtension):
         )
 
 
+def extensions() -> list[Extension]:
+    """The torch extension, and the executor unless the NPU half is left out."""
+    isa_macros = [f"-DGROUP_NORM_GRAD_WITH_{isa.upper()}" for isa in instruction_sets()]
+    main = CppExtension(
+        f"{PACKAGE}._C",
+        SOURCES,
+        include_dirs=[str(ROOT.resolve()), *torch.utils.cpp_extension.include_paths()],
+        extra_compile_args=[*COMMON_FLAGS, *isa_macros],
+    )
+    if os.environ.get("GROUP_NORM_GRAD_NPU") == "0":
+        return [main]
+    listed = (ROOT / "kernels" / "executor" / "sources.txt").read_text().split()
+    executor = Extension(
+        f"{PACKAGE}._executor",
+        [*(f"kernels/{source}" for source in listed), "kernels/executor/module.cpp"],
+        include_dirs=[
+            str((ROOT / "kernels" / "executor" / "include").resolve()),
+            pybind11.get_include(),
+        ],
+        # One rounding an instruction, on every host.
+        extra_compile_args=[*COMMON_FLAGS, "-ffp-contract=off", "-pthread"],
+        language="c++",
+    )
+    return [main, executor]
+
+
 setup(
     packages=[PACKAGE],
-    package_data={PACKAGE: ["py.typed", "*.pyi"]},
-    ext_modules=[
-        CppExtension(
-            f"{PACKAGE}._C",
-            SOURCES,
-            include_dirs=[str(ROOT.resolve()), *torch.utils.cpp_extension.include_paths()],
-            extra_compile_args=[
-                *COMMON_FLAGS,
-                *(f"-DGROUP_NORM_GRAD_WITH_{isa.upper()}" for isa in instruction_sets()),
-            ],
-        )
-    ],
+    package_data={PACKAGE: ["py.typed", "*.pyi", "opp/**/*"]},
+    ext_modules=extensions(),
     cmdclass={"build_ext": Build},
 )

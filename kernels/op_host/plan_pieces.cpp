@@ -1,5 +1,7 @@
 // Candidates for Schedule::kStreamedGroup and kSplitGroup: how groups are cut into pieces and the pieces dealt to the cores. One of
 // them fits every problem.
+#include <stdexcept>
+
 #include "plan_parts.h"
 
 namespace group_norm_grad::plan_internal {
@@ -8,6 +10,7 @@ namespace {
 constexpr int64_t kMinPieceBytes = 16 * 1024;  // the DMA rate is flat from here on
 constexpr int64_t kMaxPieceBytes = 40 * 1024;
 constexpr int64_t kBurstBytes = 512;           // pieces of a row start on these where the row does
+constexpr int64_t kRowSteps = 32;              // numbers of rows that are tried
 constexpr int64_t kPartStepBytes = 1024;       // between the lengths that are tried
 constexpr int64_t kWorkElems = 2048;           // float32 copies of 16-bit data, two buffers of them
 constexpr int64_t kScratchElems = 2048;
@@ -137,6 +140,12 @@ void ConsiderParts(const Sizes& sizes, GroupNormGradTiling tiling, int64_t parts
   Consider(sizes, tiling, static_cast<double>(S) / static_cast<double>(tiling.row_pieces), best);
 }
 
+// Some cut fits every problem on every platform of the table; anything else is a defect of the plan.
+const Candidate& Found(const std::optional<Candidate>& best) {
+  if (!best) throw std::logic_error("The plan found no cut into pieces that fits the unified buffer");
+  return *best;
+}
+
 }  // namespace
 
 Candidate BestPieces(const Sizes& sizes) {
@@ -146,7 +155,7 @@ Candidate BestPieces(const Sizes& sizes) {
   std::optional<Candidate> best;
   if (S == 1) {
     ConsiderLanes(sizes, tiling, best);
-    return *best;
+    return Found(best);
   }
   const int64_t max_elems = kMaxPieceBytes / sizes.element_bytes;
   const int64_t min_elems = kMinPieceBytes / sizes.element_bytes;
@@ -155,14 +164,15 @@ Candidate BestPieces(const Sizes& sizes) {
     tiling.row_pitch = static_cast<int32_t>(pitch);
     const int64_t most = std::min({max_elems / pitch, D, kMaxVectorElems});
     const int64_t least = std::min(most, CeilDiv(min_elems, pitch));
+    const int64_t step = std::max<int64_t>(1, (most - least) / kRowSteps);
     int64_t last = 0;
-    for (int64_t parts = CeilDiv(D, most); parts <= CeilDiv(D, least); ++parts) {
-      int64_t rows = CeilDiv(D, parts);
-      if (pitch <= kNarrowLanes && rows < D) rows = std::min(RoundUp(rows, 8), most / 8 * 8);
+    for (int64_t wanted = most; wanted >= least; wanted -= step) {
+      // Equal pieces, so that the last is not a short one.
+      int64_t rows = CeilDiv(D, CeilDiv(D, wanted));
+      if (pitch <= kNarrowLanes && rows < D) rows = std::max<int64_t>(8, wanted / 8 * 8);
       if (rows == last) continue;
       last = rows;
       ConsiderRows(sizes, tiling, rows, best);
-      if (rows == 1 || parts > CeilDiv(D, most) + 32) break;
     }
   }
   int64_t last_parts = 1;
@@ -172,7 +182,7 @@ Candidate BestPieces(const Sizes& sizes) {
     last_parts = parts;
     ConsiderParts(sizes, tiling, parts, best);
   }
-  return *best;
+  return Found(best);
 }
 
 }  // namespace group_norm_grad::plan_internal

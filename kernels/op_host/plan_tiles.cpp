@@ -91,7 +91,7 @@ bool FitTile(const Sizes& sizes, const Cut& cut, int64_t groups, GroupNormGradTi
                        (tiling.window_g == tiling.tile_g && tiling.tile_g % stat_block == 0);
   tiling.slot_elems = static_cast<int32_t>(tile_groups * group_pitch);
   const int64_t row = std::max<int32_t>(tiling.row_pitch, 1);
-  for (int64_t parts = 1; parts <= 16; parts *= 2) {
+  for (int64_t parts = 1;; parts *= 2) {
     // Compute units: the tile, halves of it, ... one group, then for 16-bit data rows of a group.
     const int64_t unit_groups = std::max<int64_t>(1, std::min(tile_groups, kUnitElems / group_pitch) / parts);
     SetUnit(tiling, unit_groups, uniform);
