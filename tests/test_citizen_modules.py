@@ -23,9 +23,10 @@ from dropins import (  # noqa: F401  (device and dropin are fixtures)
     dropin,
     feature,
 )
-from group_norm_grad import GroupNorm, convert_group_norm, revert_group_norm
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
+
+from group_norm_grad import GroupNorm, convert_group_norm, revert_group_norm
 
 NO_MODULE = {
     "function": "a function has no state",

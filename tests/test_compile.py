@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import group_norm_grad
 import pytest
 import torch
 import torch.nn.functional as F
@@ -29,7 +28,13 @@ from torch._guards import TracingContext
 from torch._subclasses import FakeTensorMode
 from torch.func import functional_call
 from torch.fx import GraphModule
-from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
+from torch.utils.checkpoint import (
+    CheckpointPolicy,
+    checkpoint,
+    create_selective_checkpoint_contexts,
+)
+
+import group_norm_grad
 
 OPS = torch.ops.group_norm_grad
 GROUPS = 4

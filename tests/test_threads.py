@@ -16,7 +16,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import group_norm_grad
 import pytest
 import torch
 import torch.nn.functional as F
@@ -33,6 +32,8 @@ from dropins import (  # noqa: F401  (device and dropin are fixtures)
 )
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+
+import group_norm_grad
 
 GROUPS = 4
 SHAPE = (3, 8, 9, 7)

@@ -9,7 +9,6 @@ import itertools
 from collections import Counter
 from collections.abc import Callable
 
-import group_norm_grad
 import pytest
 import torch
 from dropins import (  # noqa: F401  (device and dropin are fixtures)
@@ -38,6 +37,8 @@ from torch.func import (
     vjp,
     vmap,
 )
+
+import group_norm_grad
 
 OPS = torch.ops.group_norm_grad
 GROUPS = 3
