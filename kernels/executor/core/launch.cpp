@@ -171,7 +171,8 @@ LaunchResult Launch(const std::function<void()>& kernel, int32_t blocks, const D
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<Fiber*> order;
   for (int32_t block = 0; block < blocks; ++block) {
-    cores.push_back(std::make_unique<Core>(block, blocks, device, memory, options, observers, give_up));
+    cores.push_back(
+        std::make_unique<Core>(block, blocks, device, memory, options, observers, give_up));
     fibers.push_back(std::make_unique<Fiber>(*cores.back(), kernel));
     order.push_back(fibers.back().get());
   }
