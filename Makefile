@@ -3,9 +3,11 @@ PYTHON ?= python3
 DEVICE ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
+NPU_SITE := $(CURDIR)/build/torch_npu-2.13.0
+FEATURE_TESTS := $(shell git grep -l 'import.*feature\|    feature,' -- 'tests/test_*.py')
 CXX_FILES := $(shell git ls-files '*.cpp' '*.h')
 
-.PHONY: all demo test bench lint format sanitize wheel clean
+.PHONY: all demo torch_npu test bench lint format sanitize wheel clean
 
 all: $(VENV)/.built
 
@@ -16,19 +18,39 @@ $(VENV)/.installed: requirements.txt
 
 # setup.py compares time stamps itself and rebuilds only what changed.
 $(VENV)/.built: $(VENV)/.installed FORCE
-	$(BIN)/pip install -q --no-build-isolation --no-deps --editable .
+	PYTHONPATH=$(NPU_SITE) $(BIN)/pip install -q --no-build-isolation --no-deps --editable .
 	@touch $@
 
 FORCE:
 
+ifeq ($(DEVICE),npu-loopback)
+demo: torch_npu all
+	$(BIN)/python -m tests.loopback_acl.demo $(ARGS)
+else
 demo: all
 	$(BIN)/python benchmarks/train_digits.py --device $(DEVICE) $(ARGS)
+endif
 
-test: all
-	$(BIN)/python -m pytest $(ARGS)
+# The real torch_npu, outside every import path, for the loopback device; the NPU half is built against it.
+torch_npu: $(VENV)/.installed
+	$(BIN)/python -m tests.loopback_acl.build --fetch
+
+test: torch_npu all
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+# The CPU suite under AddressSanitizer with UBSan, then what threads do under ThreadSanitizer. Not part of `make test`.
+sanitize: $(VENV)/.installed
+	$(BIN)/python tests/sanitize/run.py address $(ARGS)
+	$(BIN)/python tests/sanitize/run.py thread $(ARGS)
+
+# README's feature table, from the results of the tests that are marked as its proof.
+features: all
+	$(BIN)/python -m pytest -n 2 --feature-report=out/features.json $(FEATURE_TESTS)
+	$(BIN)/python benchmarks/feature_table.py out/features*.json
 
 bench: all
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/citizen.py
 	$(BIN)/python benchmarks/backward.py $(ARGS)
 
 lint: $(VENV)/.installed

@@ -1,6 +1,7 @@
 """Builds group_norm_grad._C against the installed torch.
 
-Environment switches: GROUP_NORM_GRAD_DEBUG=1 (no optimisation, debug symbols); GROUP_NORM_GRAD_NPU=auto|0|1
+Environment switches: GROUP_NORM_GRAD_DEBUG=1 (no optimisation, debug symbols), =address or =thread (debug symbols and
+that sanitizer, with UBSan beside ASan; `make sanitize` runs the result); GROUP_NORM_GRAD_NPU=auto|0|1
 (the NPU half: when its parts can be built, never, or else fail); GROUP_NORM_GRAD_BUILD_ISA (comma-separated
 instruction sets of the CPU kernels, default all that the compiler's target has).
 """
@@ -24,11 +25,17 @@ from torch.utils.cpp_extension import BuildExtension, CppExtension
 
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT.resolve()))
-import setup_npu
+import setup_npu  # noqa: E402
 
 PACKAGE = "group_norm_grad"
 VERSION = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1]
+SANITIZERS = {
+    # Without vptr, as torch hides the type information that it compares.
+    "address": ["-fsanitize=address,undefined", "-fno-sanitize=vptr", "-fno-sanitize-recover=all"],
+    "thread": ["-fsanitize=thread"],
+}
 DEBUG = os.environ.get("GROUP_NORM_GRAD_DEBUG", "0") == "1"
+SANITIZE = SANITIZERS.get(os.environ.get("GROUP_NORM_GRAD_DEBUG", "0"), [])
 
 SOURCES = [
     "csrc/schema.cpp",
@@ -73,11 +80,14 @@ def instruction_sets() -> dict[str, tuple[str, list[str]]]:
 
 
 COMMON_FLAGS = [
-    "-O0" if DEBUG else "-O3",
-    "-g" if DEBUG else "-g0",
+    "-O0" if DEBUG else "-O1" if SANITIZE else "-O3",
+    *(["-g", "-fno-omit-frame-pointer"] if DEBUG or SANITIZE else ["-g0"]),
+    *SANITIZE,
     "-fvisibility=hidden",
     "-Wall",
     "-Wno-unknown-pragmas",
+    # The sums keep their rounding errors, and every schedule must round alike: no multiply-add but those written.
+    "-ffp-contract=off",
 ]
 
 
@@ -88,10 +98,14 @@ class Build(BuildExtension):
         """Compile the kernels once for each instruction set, then everything else."""
         extension = self.extensions[0]
         includes = [f"-I{path}" for path in extension.include_dirs]
+        inputs = [*ROOT.glob("csrc/**/*.h"), ROOT / "kernels" / "problem.h", ROOT / KERNEL_SOURCE]
+        newest = max(path.stat().st_mtime for path in [*inputs, Path(__file__)])
 
         def compile_for(item: tuple[str, tuple[str, list[str]]]) -> str:
             isa, (capability, flags) = item
             output = Path(self.build_temp) / f"isa_{isa}" / "table.o"
+            if output.is_file() and output.stat().st_mtime >= newest:
+                return str(output)
             output.parent.mkdir(parents=True, exist_ok=True)
             # BuildExtension takes flags per extension, not per source, hence the compiler here.
             command = [
@@ -135,6 +149,7 @@ def extensions() -> list[Extension]:
         SOURCES,
         include_dirs=[str(ROOT.resolve()), *torch.utils.cpp_extension.include_paths()],
         extra_compile_args=[*COMMON_FLAGS, *isa_macros],
+        extra_link_args=SANITIZE,
     )
     if os.environ.get("GROUP_NORM_GRAD_NPU") == "0":
         return [main]

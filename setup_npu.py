@@ -37,7 +37,7 @@ def c_api_sources() -> list[Path]:
 
 def torch_binding_sources() -> list[Path]:
     """Everything in libgroup_norm_grad_npu.so."""
-    own = [ROOT / "csrc" / name for name in ("npu/entry.cpp", "checks.cpp", "double_backward.cpp")]
+    own = [ROOT / "csrc" / name for name in ("npu/entry.cpp", "npu/composite.cpp", "checks.cpp")]
     return own + host_sources()
 
 
@@ -118,7 +118,10 @@ def build_torch_binding(builder: Builder, torch_npu: Path) -> None:
     from torch.utils import cpp_extension
 
     include = torch_npu / "include"
-    third_party = [include / "third_party" / "acl" / "inc", include / "third_party" / "hccl" / "inc"]
+    third_party = [
+        include / "third_party" / "acl" / "inc",
+        include / "third_party" / "hccl" / "inc",
+    ]
     paths = [*cpp_extension.include_paths(), include, *third_party]
     flags = ["-std=c++20", *(word for path in paths for word in ("-isystem", str(path)))]
     libraries = [Path(torch.__file__).parent / "lib", torch_npu / "lib"]
@@ -134,7 +137,11 @@ def build_device_binary(builder: Builder, toolkit: Path) -> list[str]:
     for arch in ARCHITECTURES:
         work = builder.scratch / "device" / arch
         configure = ["cmake", "-S", str(ROOT / "kernels"), "-B", str(work)]
-        configure += ["-DGROUP_NORM_GRAD_DEVICE=ON", f"-DCMAKE_ASC_ARCHITECTURES={arch}", f"-DASCEND_HOME_PATH={toolkit}"]
+        configure += [
+            "-DGROUP_NORM_GRAD_DEVICE=ON",
+            f"-DCMAKE_ASC_ARCHITECTURES={arch}",
+            f"-DASCEND_HOME_PATH={toolkit}",
+        ]
         configure += [f"-DCMAKE_INSTALL_PREFIX={builder.package / LIBRARY_DIR}"]
         try:
             subprocess.run(configure, check=True)
@@ -155,7 +162,9 @@ def build(package: Path, scratch: Path, debug: bool) -> tuple[str, ...]:
     print(f"NPU half: torch_npu {tools.torch_npu or 'not found'}; CANN toolkit", end=" ")
     print(tools.toolkit or "not found (ASCEND_HOME_PATH names none)")
     if wanted == "1" and not (tools.torch_npu and tools.toolkit):
-        raise SystemExit("GROUP_NORM_GRAD_NPU=1 needs torch_npu and, in ASCEND_HOME_PATH, a CANN toolkit")
+        raise SystemExit(
+            "GROUP_NORM_GRAD_NPU=1 needs torch_npu and, in ASCEND_HOME_PATH, a CANN toolkit"
+        )
     builder = Builder(package, scratch, debug)
     parts = []
     if tools.torch_npu or tools.toolkit:

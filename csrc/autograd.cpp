@@ -12,6 +12,7 @@
 
 #include "csrc/checks.h"
 #include "csrc/double_backward.h"
+#include "csrc/graph_node.h"
 #include "csrc/ops.h"
 
 namespace group_norm_grad {
@@ -20,9 +21,7 @@ namespace {
 using torch::autograd::collect_next_edges;
 using torch::autograd::compute_requires_grad;
 using torch::autograd::isFwGradDefined;
-using torch::autograd::SavedVariable;
 using torch::autograd::set_history;
-using torch::autograd::variable_list;
 
 Tensor or_undefined(const std::optional<Tensor>& tensor) { return tensor.value_or(Tensor()); }
 
@@ -39,33 +38,33 @@ Tensor primal_of(const Tensor& tensor) {
   return tangent_of(tensor).defined() ? tensor._fw_primal(/*level=*/0) : tensor;
 }
 
-struct Geometry {
-  c10::SymInt N, C, HxW;
-  int64_t group = 0;
+// (N, C, ...) as rows of one group, in the accumulation dtype; and N*group values beside it.
+Tensor groups(const Geometry& geometry, const Tensor& tensor) {
+  const auto& [N, C, HxW, group] = geometry;
+  return tensor.to(at::toOpMathType(tensor.scalar_type()))
+      .reshape_symint({N, c10::SymInt(group), C / group * HxW});
+}
 
-  // (N, C, ...) as rows of one group, in the accumulation dtype; and N*group values beside it.
-  Tensor groups(const Tensor& tensor) const {
-    return tensor.to(at::toOpMathType(tensor.scalar_type()))
-        .reshape_symint({N, c10::SymInt(group), C / group * HxW});
-  }
-  Tensor column(const Tensor& statistics) const {
-    return statistics.to(at::toOpMathType(statistics.scalar_type()))
-        .reshape_symint({N, c10::SymInt(group), c10::SymInt(1)});
-  }
-  c10::SymInt group_elements() const { return (C / group * HxW).max(1); }
-};
+Tensor column(const Geometry& geometry, const Tensor& statistics) {
+  return statistics.to(at::toOpMathType(statistics.scalar_type()))
+      .reshape_symint({geometry.N, c10::SymInt(geometry.group), c10::SymInt(1)});
+}
+
+c10::SymInt group_elements(const Geometry& geometry) {
+  return (geometry.C / geometry.group * geometry.HxW).max(1);
+}
 
 // What the gradients of mean and rstd, as outputs of the forward, add to the gradient of input:
 // d mean = mean(dx), d rstd = -rstd^2 mean(x^ dx).
 Tensor statistics_vjp(const Geometry& geometry, const Tensor& input, const Tensor& mean,
                       const Tensor& rstd, const Tensor& grad_mean, const Tensor& grad_rstd) {
-  const auto count = geometry.group_elements();
-  const Tensor r = geometry.column(rstd);
+  const auto count = group_elements(geometry);
+  const Tensor r = column(geometry, rstd);
   Tensor offset, out;
-  if (grad_mean.defined()) offset = geometry.column(grad_mean) / count;
+  if (grad_mean.defined()) offset = column(geometry, grad_mean) / count;
   if (grad_rstd.defined()) {
-    const Tensor slope = geometry.column(grad_rstd) * r * r * r / -count;
-    out = (geometry.groups(input) - geometry.column(mean)) * slope;
+    const Tensor slope = column(geometry, grad_rstd) * r * r * r / -count;
+    out = (groups(geometry, input) - column(geometry, mean)) * slope;
   }
   if (offset.defined()) {
     out = out.defined() ? out + offset
@@ -75,35 +74,26 @@ Tensor statistics_vjp(const Geometry& geometry, const Tensor& input, const Tenso
   return out.reshape_symint(input.sym_sizes()).to(input.scalar_type());
 }
 
-struct GroupNormBackward : public torch::autograd::TraceableFunction {
-  Geometry geometry;
-  SavedVariable input_, weight_, mean_, rstd_;
+// Saves input, weight, mean, rstd; edges to input, weight, bias.
+struct GroupNormBackward : public FunctionalNode<GroupNormBackward, 4, 3> {
+  static constexpr size_t kOutputs = 2;
 
   std::string name() const override { return "GroupNormBackward"; }
 
-  variable_list apply(variable_list&& grads) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    variable_list out(3);
-    if (!grads[0].defined() && !grads[1].defined() && !grads[2].defined()) return out;
-    const Tensor input = input_.unpack(), weight = weight_.unpack();
-    const Tensor mean = mean_.unpack(getptr()), rstd = rstd_.unpack(getptr());
+  static variable_list vjp(const Geometry& geometry, const variable_list& grads,
+                           const SavedTensors& tensors, const Wanted& wanted) {
+    const auto& [input, weight, mean, rstd] = tensors;
     const auto& [N, C, HxW, group] = geometry;
+    variable_list out(3);
     if (grads[0].defined()) {
-      const OutputMask mask = {task_should_compute_output(0), task_should_compute_output(1),
-                               task_should_compute_output(2)};
-      std::tie(out[0], out[1], out[2]) =
-          backward_op().call(grads[0], input, mean, rstd, or_none(weight), N, C, HxW, group, mask);
+      std::tie(out[0], out[1], out[2]) = backward_op().call(
+          grads[0], input, mean, rstd, or_none(weight), N, C, HxW, group, wanted);
     }
-    if (task_should_compute_output(0) && (grads[1].defined() || grads[2].defined())) {
+    if (wanted[0] && (grads[1].defined() || grads[2].defined())) {
       const Tensor more = statistics_vjp(geometry, input, mean, rstd, grads[1], grads[2]);
       out[0] = out[0].defined() ? out[0] + more : more;
     }
     return out;
-  }
-
-  void release_variables() override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    for (SavedVariable* saved : {&input_, &weight_, &mean_, &rstd_}) saved->reset_data();
   }
 };
 
@@ -111,25 +101,24 @@ struct GroupNormBackward : public torch::autograd::TraceableFunction {
 void set_forward_tangents(const Geometry& geometry, const Tensor& input, const Tensor& weight,
                           const Tensor& bias, const Tensors3& primal) {
   const auto& [output, mean, rstd] = primal;
-  const Tensor r = geometry.column(rstd);
-  const auto count = geometry.group_elements();
+  const Tensor r = column(geometry, rstd);
+  const auto count = group_elements(geometry);
   std::vector<c10::SymInt> per_channel(input.dim(), 1);
   per_channel[1] = geometry.C;
   const auto channels = [&](const Tensor& vector) {
     return vector.to(r.scalar_type()).reshape_symint(per_channel);
   };
-  const Tensor xhat = (geometry.groups(primal_of(input)) - geometry.column(mean)) * r;
+  const Tensor xhat = (groups(geometry, primal_of(input)) - column(geometry, mean)) * r;
   Tensor tangent;
   if (const Tensor dx = tangent_of(input); dx.defined()) {
-    const Tensor rows = geometry.groups(dx);
+    const Tensor rows = groups(geometry, dx);
     const Tensor mean_dx = rows.sum(-1, true) / count;
-    const Tensor mean_xhgeometrydx = (rows * xhat).sum(-1, true) / count;
-    tangent = (r * (rows - mean_dx - xhat * mean_xhgeometrydx)).reshape_symint(input.sym_sizes());
+    const Tensor mean_xhat_dx = (rows * xhat).sum(-1, true) / count;
+    tangent = (r * (rows - mean_dx - xhat * mean_xhat_dx)).reshape_symint(input.sym_sizes());
     if (weight.defined()) tangent = tangent * channels(primal_of(weight));
     mean._set_fw_grad(mean_dx.reshape_symint(mean.sym_sizes()).to(mean.scalar_type()), 0, false);
     rstd._set_fw_grad(
-        (-r * r * mean_xhgeometrydx).reshape_symint(rstd.sym_sizes()).to(rstd.scalar_type()), 0,
-        false);
+        (-r * r * mean_xhat_dx).reshape_symint(rstd.sym_sizes()).to(rstd.scalar_type()), 0, false);
   }
   if (const Tensor dw = tangent_of(weight); dw.defined()) {
     const Tensor term = xhat.reshape_symint(input.sym_sizes()) * channels(dw);
@@ -151,8 +140,8 @@ Tensors3 forward_autograd(c10::DispatchKeySet keys, const Tensor& input,
     node = c10::make_intrusive<GroupNormBackward>();
     node->set_next_edges(collect_next_edges(input, weight, bias));
     node->geometry = {N, C, HxW, group};
-    node->input_ = SavedVariable(input, false);
-    node->weight_ = SavedVariable(weight, false);
+    node->saved[0] = SavedVariable(input, false);
+    node->saved[1] = SavedVariable(weight, false);
   }
   const bool has_tangents =
       isFwGradDefined(input) || isFwGradDefined(weight) || isFwGradDefined(bias);
@@ -172,34 +161,26 @@ Tensors3 forward_autograd(c10::DispatchKeySet keys, const Tensor& input,
                          result);
   }
   if (node) {  // saved last, because a saved output takes its tangent with it
-    node->mean_ = SavedVariable(mean, true);
-    node->rstd_ = SavedVariable(rstd, true);
+    node->saved[2] = SavedVariable(mean, true);
+    node->saved[3] = SavedVariable(rstd, true);
   }
   return result;
 }
 
-struct GroupNormBackwardBackward : public torch::autograd::TraceableFunction {
-  Geometry geometry;
-  SavedVariable grad_out_, input_, mean_, rstd_, weight_;
+// Saves and has edges to grad_out, input, mean, rstd, weight.
+struct GroupNormBackwardBackward : public FunctionalNode<GroupNormBackwardBackward, 5, 5> {
+  static constexpr size_t kOutputs = 5;
 
   std::string name() const override { return "GroupNormBackwardBackward"; }
 
-  variable_list apply(variable_list&& grads) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (!grads[0].defined() && !grads[1].defined() && !grads[2].defined()) return variable_list(5);
-    const BackwardCall call{grad_out_.unpack(), input_.unpack(),  mean_.unpack(),
-                            rstd_.unpack(),     weight_.unpack(), geometry.N,
-                            geometry.C,         geometry.HxW,     geometry.group};
-    std::array<bool, 5> wanted;
-    for (size_t i = 0; i < wanted.size(); ++i) wanted[i] = task_should_compute_output(i);
-    auto out = group_norm_backward_vjp(call, {grads[0], grads[1], grads[2]}, wanted);
+  static variable_list vjp(const Geometry& geometry, const variable_list& grads,
+                           const SavedTensors& tensors, const Wanted& wanted) {
+    const auto& [grad_out, input, mean, rstd, weight] = tensors;
+    const auto& [N, C, HxW, group] = geometry;
+    const CallGrads out =
+        group_norm_backward_vjp({grad_out, input, mean, rstd, weight, N, C, HxW, group},
+                                {grads[0], grads[1], grads[2]}, wanted);
     return {out.grad_out, out.input, out.mean, out.rstd, out.weight};
-  }
-
-  void release_variables() override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    for (SavedVariable* saved : {&grad_out_, &input_, &mean_, &rstd_, &weight_})
-      saved->reset_data();
   }
 };
 
@@ -219,11 +200,9 @@ Tensors3 backward_autograd(c10::DispatchKeySet keys, const Tensor& grad_out, con
     node = c10::make_intrusive<GroupNormBackwardBackward>();
     node->set_next_edges(collect_next_edges(grad_out, input, mean, rstd, weight));
     node->geometry = {N, C, HxW, group};
-    node->grad_out_ = SavedVariable(grad_out, false);
-    node->input_ = SavedVariable(input, false);
-    node->mean_ = SavedVariable(mean, false);
-    node->rstd_ = SavedVariable(rstd, false);
-    node->weight_ = SavedVariable(weight, false);
+    node->saved = {SavedVariable(grad_out, false), SavedVariable(input, false),
+                   SavedVariable(mean, false), SavedVariable(rstd, false),
+                   SavedVariable(weight, false)};
   }
   Tensors3 result = [&] {
     const at::AutoDispatchBelowADInplaceOrView guard;

@@ -25,12 +25,13 @@ try:
 except ImportError as error:
     raise ImportError(f"{_MISMATCH} ({error})") from error
 
-from . import transforms  # noqa: E402
+from . import sharding, transforms  # noqa: E402
 from .functional import GroupNormFunction, group_norm  # noqa: E402
 from .modules import GroupNorm, convert_group_norm, revert_group_norm  # noqa: E402
 from .override import disable, enable, enabled, is_enabled  # noqa: E402
 
 transforms.register()
+sharding.register()
 
 __all__ = [
     "GroupNorm",

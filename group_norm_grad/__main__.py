@@ -19,7 +19,10 @@ def main() -> int:
     )
     if parser.parse_args().opp_path:
         path = _C.opp_path()
-        print(path or "group_norm_grad was built without the NPU's C API", file=None if path else sys.stderr)
+        print(
+            path or "group_norm_grad was built without the NPU's C API",
+            file=None if path else sys.stderr,
+        )
         return 0 if path else 1
     rows = report()
     width = max(len(row.name) for row in rows)

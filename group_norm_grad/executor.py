@@ -190,8 +190,8 @@ def measure(
 def run(data: Data, output_mask: Sequence[bool] = FULL_MASK, **options: Any) -> dict[str, Any]:
     """Run the kernel on ``data``: the outputs in storage form or None, ``plan`` and ``report``.
 
-    ``options`` are soc, vector_cores, ub_bytes, seed (0: program order), checks, auto_sync, saturate and threads.
-    Raises ValueError for a problem or a platform that does not exist.
+    ``options`` are soc, vector_cores, ub_bytes, seed (0: program order), checks, auto_sync, saturate,
+    threads, and cost and trace for the time model. Raises ValueError for a problem or a platform that does not exist.
     """
     N, C, S, G = data.shape
     return _executor.run(
@@ -257,6 +257,21 @@ def count_lines(report: dict[str, Any], data: Data) -> list[str]:
     return lines
 
 
+def cost_lines(cost: dict[str, Any]) -> list[str]:
+    """The time model's report as text; every time in it is modelled."""
+    shares = ", ".join(f"{pipe} {share:.0%}" for pipe, share in cost["pipe_share"].items())
+    return [
+        f"modelled time: {cost['nominal_us']:.1f} us ({cost['fast_us']:.1f} to "
+        f"{cost['slow_us']:.1f}), of which launch {cost['launch_us']:.1f}",
+        f"modelled floor: {cost['floor_us']:.1f} us for the HBM traffic at the rate that large "
+        f"transfers reach, {cost['peak_floor_us']:.1f} at the platform's",
+        f"modelled HBM traffic: {cost['hbm_read_bytes'] / 1e6:.2f} MB in, "
+        f"{cost['hbm_write_bytes'] / 1e6:.2f} MB out; L2 traffic {cost['l2_bytes'] / 1e6:.2f} MB",
+        f"modelled pipe shares: {shares}; cycles lost to bank conflicts "
+        f"{cost['conflict_repeats']:.0f}; bottleneck: {cost['bottleneck']}",
+    ]
+
+
 def parse_mask(text: str) -> tuple[bool, bool, bool]:
     """Three digits 0 or 1, for grad_input, grad_weight and grad_bias."""
     if len(text) != 3 or set(text) - {"0", "1"}:
@@ -286,6 +301,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--offset", type=float, default=0.0, help="|mean| / std of the input")
     parser.add_argument("--cores", type=int, help="vector cores, instead of the platform's")
     parser.add_argument("--no-checks", action="store_true", help="count only")
+    parser.add_argument("--cost", action="store_true", help="also print the modelled time")
+    parser.add_argument(
+        "--trace", default="", help="write the modelled timeline here (Chrome JSON)"
+    )
     parser.add_argument("--json", action="store_true", help="print plan, report and errors as JSON")
     return parser.parse_args(arguments)
 
@@ -315,9 +334,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seed=options.seed,
             vector_cores=options.cores,
             checks=not options.no_checks,
+            cost=options.cost,
+            trace=options.trace,
         )
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, RuntimeError) as refusal:
+        print(f"error: {refusal}", file=sys.stderr)
         return 2
     report, plan = result["report"], result["plan"]
     found = errors(data, result)
@@ -340,7 +361,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{finding['check']}: {finding['text']} (x{finding['times']})")
     checked = "not run" if options.no_checks else f"{len(report['findings'])} findings"
     print(f"checks: {checked}{'' if report['completed'] else ', the kernel did not finish'}")
-    for line in count_lines(report, data):
+    modelled = cost_lines(report["cost"]) if report["cost"] else []
+    for line in count_lines(report, data) + modelled:
         print(line)
     return 0 if ok else 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from .functional import group_norm
 
@@ -23,9 +24,10 @@ def convert_group_norm(module: nn.Module) -> int:
     """Make every nn.GroupNorm inside ``module`` (itself included) a :class:`GroupNorm`, in place.
 
     The module objects stay the same ones, so parameters, buffers, hooks, training flag and every
-    reference to them (optimizers, wrappers, ties between modules) hold. Subclasses of nn.GroupNorm
-    with a forward of their own are left alone. Returns how many were converted; converting twice
-    converts nothing more. :func:`revert_group_norm` undoes it.
+    reference to them (optimizers, wrappers, ties between modules) hold. Layers with parametrizations
+    (torch.nn.utils.parametrize) are converted too; other subclasses of nn.GroupNorm are left alone.
+    Returns how many were converted; converting twice converts nothing more. :func:`revert_group_norm`
+    undoes it.
     """
     return _retype(module, nn.GroupNorm, GroupNorm)
 
@@ -38,7 +40,21 @@ def revert_group_norm(module: nn.Module) -> int:
 def _retype(module: nn.Module, old: type[nn.GroupNorm], new: type[nn.GroupNorm]) -> int:
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"Expected a torch.nn.Module, but got {type(module).__name__}")
-    found = [child for child in module.modules() if type(child) is old]
-    for child in found:
-        child.__class__ = new
+    found = [(child, cls) for child in module.modules() if (cls := _as(new, child, old)) is not None]
+    for child, cls in found:
+        child.__class__ = cls
     return len(found)
+
+
+def _as(
+    new: type[nn.GroupNorm], child: nn.Module, old: type[nn.GroupNorm]
+) -> type[nn.GroupNorm] | None:
+    """The class that makes ``child`` a ``new`` in place of an ``old``; None where it is not one."""
+    cls = type(child)
+    if cls is old:
+        return new
+    if parametrize.is_parametrized(child) and cls.__bases__ == (old,):
+        # torch gave this module a class of its own, with its parametrized tensors as properties.
+        members = {k: v for k, v in vars(cls).items() if k not in ("__dict__", "__weakref__")}
+        return type(cls.__name__, (new,), members)
+    return None

@@ -5,7 +5,6 @@ No expected values and no calls of group_norm_grad belong here.
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 from dataclasses import dataclass
@@ -17,7 +16,9 @@ from reference import statistics
 from torch import Tensor
 
 EPS = 1e-5
-MASKS: list[list[bool]] = [list(mask) for mask in itertools.product((True, False), repeat=3)]
+YES_NO = (True, False)
+MASK_TUPLES = [(a, b, c) for a in YES_NO for b in YES_NO for c in YES_NO]
+MASKS: list[list[bool]] = [list(mask) for mask in MASK_TUPLES]
 ALL = [True, True, True]
 OFFSETS = (0.0, 3.0, 1e3, 1e4)
 
@@ -100,7 +101,9 @@ def lay_out(values: Tensor, layout: str, rng: random.Random) -> Tensor:
         return wide.narrow(1, 1, shape[1]).copy_(values)
     if layout == "sliced":
         margins = [rng.randint(0, 2) for _ in shape]
-        wide = values.new_full([size + 2 * m for size, m in zip(shape, margins, strict=True)], math.nan)
+        wide = values.new_full(
+            [size + 2 * m for size, m in zip(shape, margins, strict=True)], math.nan
+        )
         for dim, (size, margin) in enumerate(zip(shape, margins, strict=True)):
             wide = wide.narrow(dim, margin, size)
         return wide.copy_(values)
@@ -209,7 +212,7 @@ def random_problem(seed: int) -> Problem:
         dtypes=dtypes,
         has_weight=rng.random() < 0.75,
         has_bias=rng.random() < 0.75,
-        mask=rng.choice([(True, True, True), *itertools.product((True, False), repeat=3)]),
+        mask=rng.choice([(True, True, True), *MASK_TUPLES]),
         offset=rng.choice(OFFSETS[:2] if rounded_mean else OFFSETS),
         input_layout=input_layout,
         grad_layout=grad_layout,

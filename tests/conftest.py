@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+# Workers of pytest-xdist share the cores; without this each of them would start a thread for every core.
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+torch.set_num_threads(max(1, torch.get_num_threads() // WORKERS))
+
+pytest_plugins = ["feature_report"]
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,11 @@ def sum_depth(length: int) -> float:
 def statistics(input: Tensor, groups: int, eps: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Mean and reciprocal standard deviation, (N, groups) each, computed in float64 and rounded once to dtype."""
     n, c = input.shape[:2]
-    x = input.double().reshape(n, groups, -1) if input.numel() else input.new_zeros(n, groups, 1).double()
+    x = (
+        input.double().reshape(n, groups, -1)
+        if input.numel()
+        else input.new_zeros(n, groups, 1).double()
+    )
     mean = x.mean(-1)
     variance = (x - mean[..., None]).square().mean(-1)
     return mean.to(dtype), (variance + eps).rsqrt().to(dtype)
@@ -68,16 +72,16 @@ def gradients(
         return terms.sum((2, 3), keepdim=True) / max(d * s, 1)
 
     grad_input = r * (w_dy - average(w_dy) - xhat * average(w_dy * xhat))
-    size = r.abs() * (
-        w_dy.abs() + average(w_dy.abs()) + xhat.abs() * average((w_dy * xhat).abs())
-    )
+    size = r.abs() * (w_dy.abs() + average(w_dy.abs()) + xhat.abs() * average((w_dy * xhat).abs()))
 
     def per_channel(terms: Tensor) -> Tensor:
         return terms.sum((0, 3)).reshape(c)
 
     depth = sum_depth(n) + sum_depth(s)
     return (
-        Exact(grad_input.reshape(input.shape), size.reshape(input.shape), sum_depth(d) + sum_depth(s)),
+        Exact(
+            grad_input.reshape(input.shape), size.reshape(input.shape), sum_depth(d) + sum_depth(s)
+        ),
         Exact(per_channel(dy * xhat), per_channel((dy * xhat).abs()), depth),
         Exact(per_channel(dy), per_channel(dy.abs()), depth),
     )
@@ -120,7 +124,9 @@ def rounding(exact: Exact, dtype: torch.dtype) -> Tensor:
 
 def assert_within(got: Tensor, exact: Exact, *, what: str) -> None:
     """Fails with index, got, want and bound of the worst element where got is outside error_bound (NaN is outside)."""
-    assert got.shape == exact.value.shape, f"{what}: shape {tuple(got.shape)}, want {tuple(exact.value.shape)}"
+    assert got.shape == exact.value.shape, (
+        f"{what}: shape {tuple(got.shape)}, want {tuple(exact.value.shape)}"
+    )
     bound = error_bound(exact, got.dtype)
     error = (got.double() - exact.value).abs()
     outside = ~(error <= bound)

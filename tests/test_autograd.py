@@ -1,12 +1,12 @@
 """Derivatives of every order and every transform, against finite differences and against F.group_norm in float64;
-the accuracy of the kernel itself is in test_numerics."""
+the accuracy of the kernel itself is in test_numerics.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
 
-import group_norm_grad
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call, grad, hessian, jacrev, jvp, vjp, vmap
 from torch.utils.checkpoint import checkpoint
+
+import group_norm_grad
 
 OPS = torch.ops.group_norm_grad
 DOUBLE = DTypes(F64, F64, F64)
@@ -28,7 +30,9 @@ def by_class(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    output: Tensor = group_norm_grad.GroupNormFunction.apply(input, num_groups, weight, bias, eps)[0]
+    output: Tensor = group_norm_grad.GroupNormFunction.apply(input, num_groups, weight, bias, eps)[
+        0
+    ]
     return output
 
 
@@ -226,8 +230,8 @@ def test_vmap_over_every_mix_of_mapped_arguments(group_norm: GroupNorm) -> None:
     plain = [x, weight, bias]
 
     def run(x: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, ...]:
-        output, pull = vjp(lambda *args: group_norm(args[0], 3, *args[1:], 1e-2), x, w, b)
-        return output, *pull(upstream)
+        pulled = vjp(lambda *args: group_norm(args[0], 3, *args[1:], 1e-2), x, w, b)
+        return pulled[0], *pulled[1](upstream)
 
     def want(x: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, ...]:
         inputs = [t.detach().requires_grad_() for t in (x, w, b)]
@@ -242,14 +246,17 @@ def test_vmap_over_every_mix_of_mapped_arguments(group_norm: GroupNorm) -> None:
         got = vmap(run, tuple(dims))(*given)
         for i in range(batch):
             slices = [
-                t.select(dim, i) if dim is not None else t for t, dim in zip(given, dims, strict=True)
+                t.select(dim, i) if dim is not None else t
+                for t, dim in zip(given, dims, strict=True)
             ]
             for g, expected in zip(got, want(*slices), strict=True):
                 torch.testing.assert_close(g[i], expected)
     nested = vmap(vmap(run, (1, None, 0)), (None, -1, None))(*stacked)
     for i, j in itertools.product(range(batch), repeat=2):
         for g, expected in zip(
-            nested, want(stacked[0].select(1, j), stacked[1].select(-1, i), stacked[2][j]), strict=True
+            nested,
+            want(stacked[0].select(1, j), stacked[1].select(-1, i), stacked[2][j]),
+            strict=True,
         ):
             torch.testing.assert_close(g[i, j], expected)
 
@@ -395,7 +402,11 @@ def test_compiled_graphs_agree_with_eager() -> None:
 
 
 def test_fake_tensors_have_the_strides_of_real_ones() -> None:
-    for shape, layout in (((2, 8, 3, 5), "channels_last"), ((2, 8, 3), "transposed"), ((3, 8), "sliced")):
+    for shape, layout in (
+        ((2, 8, 3, 5), "channels_last"),
+        ((2, 8, 3), "transposed"),
+        ((3, 8), "sliced"),
+    ):
         problem = Problem(shape, 4, input_layout=layout, grad_layout="contiguous")
         n, c, s = sizes(shape)
         grad_out, input, mean, rstd, weight, bias = problem.tensors()

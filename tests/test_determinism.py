@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
-import group_norm_grad
 import pytest
 import torch
 from cases import BF16, EPS, F16, F32, F64, MASKS, DTypes, Problem, random_problem, sizes
 from torch import Tensor
+
+import group_norm_grad
 
 pytestmark = pytest.mark.usefixtures("threads")
 
@@ -44,7 +46,7 @@ def backward(problem: Problem) -> Grads:
     )
 
 
-def same_bits(a: Grads, b: Grads) -> bool:
+def same_bits(a: Sequence[Tensor | None], b: Sequence[Tensor | None]) -> bool:
     """Equal bit by bit, so that zeros of either sign and NaN count as well."""
     for left, right in zip(a, b, strict=True):
         if left is None or right is None:
@@ -52,7 +54,9 @@ def same_bits(a: Grads, b: Grads) -> bool:
                 return False
             continue
         integer = {2: torch.int16, 4: torch.int32, 8: torch.int64}[left.element_size()]
-        if left.stride() != right.stride() or not torch.equal(left.view(integer), right.view(integer)):
+        if left.stride() != right.stride() or not torch.equal(
+            left.view(integer), right.view(integer)
+        ):
             return False
     return True
 

@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import group_norm_grad
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+import group_norm_grad
 
 OPS = torch.ops.group_norm_grad
 ALL = [True, True, True]
@@ -73,7 +74,7 @@ def without_brackets_of_list(text: str) -> str:
 def test_refused_as_by_pytorch(case: str, way: str) -> None:
     """Same type as F.group_norm's error (for the operator, as torch.group_norm's), its words, and the values."""
     args, words, values = CALLS[case]
-    with pytest.raises(Exception) as expected:  # noqa: PT011  (the type is what is compared)
+    with pytest.raises(Exception) as expected:
         F.group_norm(*args)
     call: Callable[..., Tensor] = group_norm_grad.group_norm
     if way == "operator":
@@ -93,7 +94,7 @@ def test_refused_as_by_pytorch(case: str, way: str) -> None:
 
 def call_module(input: Tensor, groups: int, weight: Any = None, bias: Any = None) -> Tensor:
     """The arguments through the module's forward, past the constructor's own checks."""
-    module = group_norm_grad.GroupNorm(1, 1, affine=False)
+    module: Any = group_norm_grad.GroupNorm(1, 1, affine=False)
     module.num_groups = groups
     module.weight, module.bias = (
         None if t is None else torch.nn.Parameter(t) for t in (weight, bias)
@@ -125,14 +126,19 @@ def test_dtypes_that_do_not_go_together(
     dtype: torch.dtype, weight: torch.dtype | None, bias: torch.dtype | None
 ) -> None:
     """The pairs that F.group_norm refuses, with both dtypes in the message."""
-    vectors = [None if d is None else ones(6, dtype=d) for d in (weight, bias)]
+    vectors: list[Any] = [None if d is None else ones(6, dtype=d) for d in (weight, bias)]
     with pytest.raises(RuntimeError):
         F.group_norm(X.to(dtype), 3, *vectors)
     with pytest.raises(RuntimeError) as error:
         group_norm_grad.group_norm(X.to(dtype), 3, *vectors)
     text = str(error.value).lower()
     assert "weight" in text or "bias" in text
-    named = {torch.float16: "half", torch.float32: "float", torch.float64: "double", torch.int64: "long"}
+    named = {
+        torch.float16: "half",
+        torch.float32: "float",
+        torch.float64: "double",
+        torch.int64: "long",
+    }
     got = weight if weight is not None and weight != dtype else bias
     assert got is not None
     short = str(got).removeprefix("torch.")
@@ -142,7 +148,7 @@ def test_dtypes_that_do_not_go_together(
 @pytest.mark.parametrize("name", ["weight", "bias"])
 def test_two_devices(name: str) -> None:
     with pytest.raises(RuntimeError, match="same device|expected device"):
-        group_norm_grad.group_norm(X, 3, **{name: ones(6, device="meta")})
+        group_norm_grad.group_norm(X, 3, **{name: ones(6, device="meta")})  # type: ignore[arg-type]
 
 
 def backward_args() -> dict[str, Any]:
@@ -174,7 +180,10 @@ BACKWARD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "product_beyond_64_bits": ({"N": 2**40, "HxW": 2**40}, [str(2**40)]),
     "grad_out_shape": ({"grad_out": torch.randn(2, 6, 4)}, ["grad_out", "[2, 6, 4]", "[2, 6, 5]"]),
     "grad_out_same_numel": ({"grad_out": torch.randn(2, 5, 6)}, ["grad_out", "[2, 5, 6]"]),
-    "grad_out_dtype": ({"grad_out": torch.randn(2, 6, 5).double()}, ["grad_out", "Double", "Float"]),
+    "grad_out_dtype": (
+        {"grad_out": torch.randn(2, 6, 5).double()},
+        ["grad_out", "Double", "Float"],
+    ),
     "mean_too_long": ({"mean": torch.randn(2, 4)}, ["mean", "6", "8"]),
     "rstd_too_short": ({"rstd": torch.randn(5)}, ["rstd", "6", "5"]),
     "mean_dtype": ({"mean": torch.randn(2, 3).double()}, ["mean", "float64", "float32"]),
@@ -196,7 +205,10 @@ def refusals() -> list[tuple[str, str]]:
         ("meta", "weight_elsewhere"),
         ("enabled_aten", "mean_elsewhere"),  # PyTorch refuses mixed devices before any kernel
         ("enabled_aten", "weight_elsewhere"),
-        ("meta", "product_beyond_64_bits"),  # symbolic sizes have no overflow to see; refused as a wrong count
+        (
+            "meta",
+            "product_beyond_64_bits",
+        ),  # symbolic sizes have no overflow to see; refused as a wrong count
     }
     ways = ("eager", "with_gradients", "meta", "enabled_aten")
     return [(way, case) for way in ways for case in BACKWARD if (way, case) not in impossible]

@@ -53,7 +53,8 @@ def check(result: tuple[int, str], exit_code: int = 0, *wanted: str) -> None:
 
 
 def test_copies_round_trip(run):
-    check(run("""
+    check(
+        run("""
         acl.start()
         data = bytes(range(256)) * 64
         a, b = acl.malloc(len(data)), acl.malloc(len(data))
@@ -62,11 +63,13 @@ def test_copies_round_trip(run):
         assert acl.download(b, len(data)) == data
         acl.free(a), acl.free(b)
         acl.call("aclFinalize")
-    """))
+    """)
+    )
 
 
 def test_fresh_memory_is_poisoned(run):
-    check(run("""
+    check(
+        run("""
         import struct
         acl.start()
         a = acl.malloc(64)
@@ -74,7 +77,8 @@ def test_fresh_memory_is_poisoned(run):
         assert struct.unpack("f", acl.download(a, 4))[0] != struct.unpack("f", acl.download(a, 4))[0]
         acl.upload(a, bytes(64)); acl.free(a)
         assert acl.download(acl.malloc(64), 64) == b"\\xff" * 64
-    """))
+    """)
+    )
 
 
 @pytest.mark.parametrize("access", ["ctypes.string_at(a.value, 1)", "ctypes.memset(a.value, 0, 1)"])
@@ -108,7 +112,8 @@ def test_host_access_to_device_memory_is_a_segmentation_fault(run, access):
     ],
 )
 def test_illegal_copies_are_refused(run, copy, text, on):
-    check(run(f"""
+    check(
+        run(f"""
         acl.start()
         a, b, dead = acl.malloc(64), acl.malloc(64), acl.malloc(64)
         acl.free(dead)
@@ -120,11 +125,15 @@ def test_illegal_copies_are_refused(run, copy, text, on):
         else:
             sys.exit("the copy was accepted")
         assert acl.download(a, 64) == b"\\xff" * 64, "something was written"
-    """), 0, text)
+    """),
+        0,
+        text,
+    )
 
 
 def test_a_copy_whose_memory_is_freed_before_its_turn_is_a_violation(run):
-    check(run("""
+    check(
+        run("""
         acl.start()
         s, gate = acl.stream(), threading.Event()
         wait = acl.HOST_FUNCTION(lambda _: gate.wait())
@@ -138,11 +147,16 @@ def test_a_copy_whose_memory_is_freed_before_its_turn_is_a_violation(run):
             acl.call("aclrtSynchronizeStream", s)
         except acl.AclError as error:
             print(error)
-    """), VIOLATION_EXIT_CODE, "VIOLATION: copy destination", "a task of the stream failed")
+    """),
+        VIOLATION_EXIT_CODE,
+        "VIOLATION: copy destination",
+        "a task of the stream failed",
+    )
 
 
 def test_a_write_past_the_end_is_found_at_the_free(run):
-    check(run("""
+    check(
+        run("""
         acl.start()
         a = acl.malloc(100)
         view = acl.library.LoopbackAclView(a, c_size_t(100))
@@ -151,32 +165,45 @@ def test_a_write_past_the_end_is_found_at_the_free(run):
             acl.free(a)
         except acl.AclError:
             pass
-    """), VIOLATION_EXIT_CODE, "byte 3 past the end")
+    """),
+        VIOLATION_EXIT_CODE,
+        "byte 3 past the end",
+    )
 
 
 @pytest.mark.parametrize("address", ["c_void_p(a.value + 512)", "c_void_p(4096)"])
 def test_a_wrong_free_is_a_violation(run, address):
-    check(run(f"""
+    check(
+        run(f"""
         acl.start()
         a = acl.malloc(2048)
         try:
             acl.free({address})
         except acl.AclError:
             sys.exit()
-    """), VIOLATION_EXIT_CODE, "not the start of a live device allocation")
+    """),
+        VIOLATION_EXIT_CODE,
+        "not the start of a live device allocation",
+    )
 
 
 def test_leaks_are_reported_at_finalize(run):
-    check(run("""
+    check(
+        run("""
         acl.start()
         acl.malloc(1000); acl.free(acl.malloc(2000))
         assert acl.library.LoopbackAclLiveBytes() == 1000
         acl.call("aclFinalize")
-    """), 0, "LEAK: 1 device allocation(s), 1000 bytes")
+    """),
+        0,
+        "LEAK: 1 device allocation(s), 1000 bytes",
+    )
 
 
 def test_memory_ends(run):
-    check(run("""
+    check(
+        run(
+            """
         acl.start()
         a = acl.malloc(900 << 10)
         try:
@@ -185,11 +212,17 @@ def test_memory_ends(run):
             print(error)
         acl.free(a)
         acl.free(acl.malloc(900 << 10))
-    """, LOOPBACK_ACL_MEGABYTES="1"), 0, "out of device memory")
+    """,
+            LOOPBACK_ACL_MEGABYTES="1",
+        ),
+        0,
+        "out of device memory",
+    )
 
 
 def test_calls_need_initialisation_and_a_device(run):
-    check(run("""
+    check(
+        run("""
         for name, arguments in [("aclrtSetDevice", (0,)), ("aclrtMalloc", (byref(c_void_p()), c_size_t(8), 0)),
                                 ("aclrtCreateStream", (byref(c_void_p()),)), ("aclrtSynchronizeDevice", ())]:
             try:
@@ -209,11 +242,17 @@ def test_calls_need_initialisation_and_a_device(run):
             acl.call("aclrtSetDevice", 1)
         except acl.AclError as error:
             print(error)
-    """), 0, "before aclInit", "thread: aclrtMalloc returned 107002", "there is no device 1")
+    """),
+        0,
+        "before aclInit",
+        "thread: aclrtMalloc returned 107002",
+        "there is no device 1",
+    )
 
 
 def test_unknown_handles_are_errors(run):
-    check(run("""
+    check(
+        run("""
         acl.start()
         s = acl.stream(); acl.call("aclrtDestroyStream", s)
         e = acl.event(); acl.call("aclrtDestroyEvent", e)
@@ -227,7 +266,8 @@ def test_unknown_handles_are_errors(run):
                 assert "unknown" in str(error), error
             else:
                 sys.exit(name + " was accepted")
-    """))
+    """)
+    )
 
 
 FIFO = """
@@ -289,7 +329,8 @@ def test_events_order_streams_and_without_them_the_race_shows(run, seed):
 
 
 def test_a_wait_takes_the_records_before_it_only(run):
-    check(run("""
+    check(
+        run("""
         acl.start()
         s, t, e, gate = acl.stream(), acl.stream(), acl.event(), threading.Event()
         acl.call("aclrtStreamWaitEvent", t, e)  # never recorded: does not block
@@ -307,11 +348,13 @@ def test_a_wait_takes_the_records_before_it_only(run):
         acl.call("aclrtSynchronizeEvent", e)
         acl.call("aclrtQueryEventStatus", e, byref(status))
         assert status.value == 1
-    """))
+    """)
+    )
 
 
 def test_elapsed_time(run):
-    check(run("""
+    check(
+        run("""
         acl.start()
         s, first, last = acl.stream(), acl.event(), acl.event()
         nap = acl.HOST_FUNCTION(lambda _: time.sleep(0.02))
@@ -324,7 +367,10 @@ def test_elapsed_time(run):
         acl.call("aclrtRecordEvent", last, s)
         acl.call("aclrtSynchronizeStream", s)
         assert 20 <= acl.elapsed_ms(first, last) < 2000
-    """), 0, "107006")
+    """),
+        0,
+        "107006",
+    )
 
 
 def test_delays_follow_the_seed(run):
@@ -343,7 +389,9 @@ def test_delays_follow_the_seed(run):
 
 
 def test_soc_name_devices_and_options(run):
-    check(run("""
+    check(
+        run(
+            """
         acl.library.aclrtGetSocName.restype = ctypes.c_char_p
         print(acl.library.aclrtGetSocName().decode())
         acl.start(1)
@@ -356,7 +404,13 @@ def test_soc_name_devices_and_options(run):
         assert acl.option("aclrtCtxGetSysParamOpt", 0) == 0
         a = acl.malloc(8)
         assert acl.library.LoopbackAclDeviceOf(a) == 1
-    """, soc="Ascend950PR_9589", LOOPBACK_ACL_DEVICES="2"), 0, "Ascend950PR_9589")
+    """,
+            soc="Ascend950PR_9589",
+            LOOPBACK_ACL_DEVICES="2",
+        ),
+        0,
+        "Ascend950PR_9589",
+    )
 
 
 def test_bad_configuration_stops(run):

@@ -7,11 +7,12 @@ import io
 import pickle
 from typing import Any
 
-import group_norm_grad
 import pytest
 import torch
-from group_norm_grad import GroupNorm, convert_group_norm, revert_group_norm
 from torch import Tensor, nn
+
+import group_norm_grad
+from group_norm_grad import GroupNorm, convert_group_norm, revert_group_norm
 
 
 class Block(nn.Module):
@@ -27,7 +28,7 @@ class Block(nn.Module):
         return x + torch.relu(self.same_norm(self.conv(torch.relu(self.norm(x)))))
 
 
-def model() -> nn.Sequential:
+def model() -> Any:
     torch.manual_seed(0)
     net = nn.Sequential(
         nn.Conv2d(3, 8, 3),
@@ -51,7 +52,14 @@ def profiled_names(net: nn.Module, x: Tensor) -> set[str]:
 
 @pytest.mark.parametrize(
     "kwargs",
-    [{}, {"eps": 0.5}, {"affine": False}, {"bias": False}, {"dtype": torch.float64}, {"device": "meta"}],
+    [
+        {},
+        {"eps": 0.5},
+        {"affine": False},
+        {"bias": False},
+        {"dtype": torch.float64},
+        {"device": "meta"},
+    ],
     ids=str,
 )
 def test_module_is_built_like_nn_group_norm(kwargs: dict[str, Any]) -> None:
@@ -68,7 +76,9 @@ def test_module_is_built_like_nn_group_norm(kwargs: dict[str, Any]) -> None:
         )
     ours.load_state_dict(other)
     theirs.load_state_dict(mine)
-    assert ours(torch.randn(2, 8, 3, dtype=kwargs.get("dtype"), device=kwargs.get("device"))).shape == (2, 8, 3)
+    assert ours(
+        torch.randn(2, 8, 3, dtype=kwargs.get("dtype"), device=kwargs.get("device"))
+    ).shape == (2, 8, 3)
 
 
 def test_module_runs_our_backward() -> None:

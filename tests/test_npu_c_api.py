@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from setup_npu import c_api_sources
 
+from setup_npu import c_api_sources
 from tests.loopback_acl import build
 from tests.loopback_acl.environment import VIOLATION_EXIT_CODE, run, run_suite
 from tests.loopback_acl.session import c_environment, opp_path, without_torch
@@ -41,11 +41,27 @@ def program(name: str, sanitizer: str | None = None) -> tuple[Path, Path]:
         warnings = ["-Wall", "-Wextra", "-Werror"]
         output = directory / name
         subprocess.run(
-            [*compiler, *warnings, "-O1", *flags, str(source), "-o", str(output), *link, "-pthread"], check=True
+            [
+                *compiler,
+                *warnings,
+                "-O1",
+                *flags,
+                str(source),
+                "-o",
+                str(output),
+                *link,
+                "-pthread",
+            ],
+            check=True,
         )
 
-    headers = [*(build.ROOT / "kernels").rglob("*.h"), opp_path() / "op_api" / "lib" / "libcust_opapi.so"]
-    directory = build.cached(f"program-{name}", [source, *c_api_sources(), *headers], [*flags, str(libraries)], make)
+    headers = [
+        *(build.ROOT / "kernels").rglob("*.h"),
+        opp_path() / "op_api" / "lib" / "libcust_opapi.so",
+    ]
+    directory = build.cached(
+        f"program-{name}", [source, *c_api_sources(), *headers], [*flags, str(libraries)], make
+    )
     return directory / name, directory if sanitizer else opp_path() / "op_api" / "lib"
 
 
@@ -80,7 +96,9 @@ def test_an_unsupported_product_is_named(soc: str) -> None:
         run([path], c_environment(soc=soc))
 
 
-@pytest.mark.parametrize("soc", ["Ascend910B4-1", "Ascend910B9", "Ascend910_9399", "Ascend950PR_9589"])
+@pytest.mark.parametrize(
+    "soc", ["Ascend910B4-1", "Ascend910B9", "Ascend910_9399", "Ascend950PR_9589"]
+)
 def test_products_run_by_family(soc: str) -> None:
     path, _ = program("worked_example")
     assert "gradGammaOut -75.8968" in run([path], c_environment(soc=soc))
@@ -115,7 +133,12 @@ def test_a_violation_shows_in_the_exit_code() -> None:
     """The suites above rely on this."""
     code = "from tests.loopback_acl import acl; acl.start(); acl.library.LoopbackAclViolation(b'planted')"
     done = subprocess.run(
-        ["python", "-c", code], env=c_environment(), cwd=build.ROOT, capture_output=True, text=True, check=False
+        ["python", "-c", code],
+        env=c_environment(),
+        cwd=build.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == VIOLATION_EXIT_CODE
     assert "VIOLATION: planted" in done.stderr

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-import group_norm_grad
 import pytest
 import torch
 import torch.nn.functional as F
@@ -36,6 +36,8 @@ from reference import (
 )
 from torch import Tensor
 
+import group_norm_grad
+
 pytestmark = pytest.mark.usefixtures("poisoned_empty")
 
 PROBLEMS = 3600
@@ -51,7 +53,7 @@ def ours(problem: Problem, tensors: Tensors) -> Grads:
     )
 
 
-def aten(problem: Problem, tensors: Tensors) -> Grads:
+def aten(problem: Problem, tensors: Tensors) -> tuple[Tensor, Tensor, Tensor]:
     """ATen's gradients from the same values: what it has no code for (no weight, some mixes of dtypes) as ones and float32."""
     grad_out, input, mean, rstd, weight, _ = tensors
     n, c, s = sizes(problem.shape)
@@ -120,7 +122,8 @@ def test_random_problems(batch: int) -> None:
         check_outputs(problem, tensors, got)
         check_not_above_aten(problem, tensors, got)
         for name, was, now in zip(Tensors._fields, before, tensors, strict=True):
-            assert was is now is None or torch.equal(was, now), f"{name} was written: {problem}"
+            if was is not None and now is not None:
+                assert torch.equal(was, now), f"{name} was written: {problem}"
 
 
 @pytest.mark.parametrize("dtypes", DTYPE_SETS, ids=str)
@@ -156,7 +159,9 @@ def test_grad_input_keeps_the_memory_format(dims: int) -> None:
             grad_input = ours(problem, problem.tensors())[0]
             assert grad_input is not None
             assert grad_input.is_contiguous(
-                memory_format=memory_format if layout == "channels_last" else torch.contiguous_format
+                memory_format=memory_format
+                if layout == "channels_last"
+                else torch.contiguous_format
             ), (problem, grad_input.stride())
 
 
@@ -194,7 +199,13 @@ def test_16_bit_gradients_are_at_the_rounding_limit(
     affine = dtype if weight_dtype == "same" else F32
     dtypes = DTypes(dtype, F32, affine)
     problem = Problem(
-        (8, 256, 24, 24), 32, dtypes, offset=offset, input_layout=layout, grad_layout=layout, seed=11
+        (8, 256, 24, 24),
+        32,
+        dtypes,
+        offset=offset,
+        input_layout=layout,
+        grad_layout=layout,
+        seed=11,
     )
     tensors = problem.tensors()
     grad_out, input, _, _, weight, bias = tensors
@@ -202,6 +213,7 @@ def test_16_bit_gradients_are_at_the_rounding_limit(
     mean, rstd = statistics(input, problem.groups, EPS, F64)
     want = gradients(grad_out, input, mean, rstd, weight, problem.groups)
     limits = [rms_error(value.to(dtype), value) for value, _, _ in want]
+    got: Sequence[Tensor | None]
     if part == "backward":
         got = ours(problem, tensors)
     else:
@@ -213,7 +225,9 @@ def test_16_bit_gradients_are_at_the_rounding_limit(
             output = F.group_norm(wide[0], problem.groups, wide[1], wide[2], EPS)
             best = torch.autograd.grad(output, wide, grad_out)
             rounded = [grad.to(dtype) for grad in best]
-            limits = [rms_error(grad, value) for grad, (value, _, _) in zip(rounded, want, strict=True)]
+            limits = [
+                rms_error(grad, value) for grad, (value, _, _) in zip(rounded, want, strict=True)
+            ]
     for name, grad, (value, _, _), limit in zip(NAMES, got, want, limits, strict=True):
         assert grad is not None
         error = rms_error(grad, value)
@@ -221,7 +235,11 @@ def test_16_bit_gradients_are_at_the_rounding_limit(
 
 
 # Pairs that F.group_norm takes: the parameters have the input's dtype, or float32 beside 16 bits, or are absent.
-PAIRS = [(d, w) for d in (F32, F64, F16, BF16) for w in dict.fromkeys((None, d, F64 if d == F64 else F32))]
+PAIRS = [
+    (d, w)
+    for d in (F32, F64, F16, BF16)
+    for w in dict.fromkeys((None, d, F64 if d == F64 else F32))
+]
 
 
 @pytest.mark.parametrize(("dtype", "weight_dtype"), PAIRS, ids=str)
@@ -253,7 +271,11 @@ def test_output_is_that_of_pytorch(dtype: torch.dtype, layout: str) -> None:
             assert torch.equal(got, want)
         else:
             wide = F.group_norm(
-                input.double(), 4, None if w is None else w.double(), None if b is None else b.double(), EPS
+                input.double(),
+                4,
+                None if w is None else w.double(),
+                None if b is None else b.double(),
+                EPS,
             )
             assert rms_error(got, wide) <= 1.05 * rms_error(want, wide)
 
@@ -318,7 +340,9 @@ def test_end_to_end(batch: int) -> None:
             *plain, n, c, s, problem.groups, EPS
         )
         tensors = Tensors(grad_out, input.detach(), mean, rstd, plain[1], plain[2])
-        for name, want, wants, leaf in zip(NAMES, exact(problem, tensors), wanted, inputs, strict=True):
+        for name, want, wants, leaf in zip(
+            NAMES, exact(problem, tensors), wanted, inputs, strict=True
+        ):
             if wants:
                 assert leaf is not None
                 grad = next(got)

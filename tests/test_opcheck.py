@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
 
-import group_norm_grad  # noqa: F401  (registers the operators)
 import pytest
 import torch
 from cases import ALL, BF16, EPS, F16, F32, F64, MASKS, DTypes, Problem, sizes
+from dropins import feature_of_operators
 from reference import statistics
 from torch import Tensor
 from torch.testing._internal.common_methods_invocations import op_db
 
+import group_norm_grad  # noqa: F401  (registers the operators)
+
+pytestmark = feature_of_operators("torch.library.opcheck on every operator")
 OPS = torch.ops.group_norm_grad
 (OPINFO,) = [op for op in op_db if op.name == "nn.functional.group_norm"]
 DTYPES = (F32, F64, F16, BF16)
@@ -32,7 +35,7 @@ LAYOUTS = ("contiguous", "channels_last", "transposed", "sliced")
 def check(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
     dtypes = [arg.dtype for arg in args if isinstance(arg, Tensor)]
     loose = any(dtype in (F16, BF16) for dtype in dtypes)
-    tolerance = {"rtol": 2e-2, "atol": 2e-2} if loose else {}
+    tolerance: dict[str, Any] = {"rtol": 2e-2, "atol": 2e-2} if loose else {}
     torch.library.opcheck(op, args, kwargs, **tolerance)
 
 
@@ -60,7 +63,9 @@ def problems(dtype: torch.dtype) -> Iterator[Problem]:
         )
 
 
-def opinfo_samples(dtype: torch.dtype) -> Iterator[tuple[Tensor, int, Tensor | None, Tensor | None, float]]:
+def opinfo_samples(
+    dtype: torch.dtype,
+) -> Iterator[tuple[Tensor, int, Tensor | None, Tensor | None, float]]:
     torch.manual_seed(0)
     for sample in OPINFO.sample_inputs("cpu", dtype, requires_grad=True):
         options = {"weight": None, "bias": None, "eps": 1e-5, **sample.kwargs}

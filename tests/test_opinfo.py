@@ -1,12 +1,13 @@
 """PyTorch's own samples and error inputs for nn.functional.group_norm, run on our function and on F.group_norm under
-enable(); no samples of ours."""
+enable(); no samples of ours.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
-import group_norm_grad
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,11 @@ from torch import Tensor
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.opinfo.core import OpInfo, SampleInput
 
+import group_norm_grad
+
 (OPINFO,) = [op for op in op_db if op.name == "nn.functional.group_norm"]
-assert isinstance(OPINFO, OpInfo)
+assert isinstance(OPINFO, OpInfo) and OPINFO.ref is not None
+REFERENCE: Callable[..., Any] = OPINFO.ref
 DTYPES = sorted(OPINFO.supported_dtypes("cpu"), key=str)
 # For values of order one: test_numerics has the sharp bounds, this is PyTorch's own kind of comparison.
 TOLERANCE = {
@@ -62,11 +66,17 @@ def test_samples_give_the_values_and_gradients_of_pytorch(
         )
         want = F.group_norm(wide.input, *wide.args, **wide.kwargs)
         assert output.dtype == dtype and output.shape == want.shape
-        compare = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype], "equal_nan": True}
+        compare: dict[str, Any] = {
+            "rtol": TOLERANCE[dtype],
+            "atol": TOLERANCE[dtype],
+            "equal_nan": True,
+        }
         torch.testing.assert_close(output.double(), want, **compare)
         grad_out = torch.randn(output.shape).to(dtype)
         got_grads = torch.autograd.grad(output, leaves_of(sample), grad_out, allow_unused=True)
-        want_grads = torch.autograd.grad(want, leaves_of(wide), grad_out.double(), allow_unused=True)
+        want_grads = torch.autograd.grad(
+            want, leaves_of(wide), grad_out.double(), allow_unused=True
+        )
         for leaf, got, expected in zip(leaves_of(sample), got_grads, want_grads, strict=True):
             assert got.dtype == leaf.dtype
             torch.testing.assert_close(got.double(), expected, **compare)
@@ -82,7 +92,7 @@ def test_samples_agree_with_the_numpy_reference(
         converted = double.numpy()
         if not sample.input.numel():
             continue
-        want = torch.from_numpy(OPINFO.ref(converted.input, *converted.args, **converted.kwargs))
+        want = torch.from_numpy(REFERENCE(converted.input, *converted.args, **converted.kwargs))
         got = function(sample.input, *sample.args, **sample.kwargs)
         torch.testing.assert_close(
             got.double(), want, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype], equal_nan=True

@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Iterator
 
-import group_norm_grad
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,6 +15,8 @@ from cases import MASKS, DTypes, Problem, random_problem, sizes
 from reference import NAMES, assert_within, gradients
 from torch import Tensor, nn
 from torch.autograd.graph import Node
+
+import group_norm_grad
 
 # Far from zero ATen's grad_weight has lost its digits: its bits tell which of the two kernels ran.
 PROBLEM = Problem((4, 32, 9, 7), 8, offset=1e4, seed=1)
@@ -33,7 +34,9 @@ def gradients_of(function: object) -> list[Tensor]:
     grad_out, input, _, _, weight, bias = PROBLEM.tensors()
     assert callable(function) and weight is not None and bias is not None
     leaves = [t.requires_grad_() for t in (input, weight, bias)]
-    return list(torch.autograd.grad(function(input, PROBLEM.groups, weight, bias), leaves, grad_out))
+    return list(
+        torch.autograd.grad(function(input, PROBLEM.groups, weight, bias), leaves, grad_out)
+    )
 
 
 OURS = gradients_of(group_norm_grad.group_norm)
@@ -50,7 +53,9 @@ def whose() -> str:
 
 
 def test_the_two_kernels_differ_here() -> None:
-    assert not torch.equal(OURS[1], ATENS[1]), "the other tests of this file could not tell them apart"
+    assert not torch.equal(OURS[1], ATENS[1]), (
+        "the other tests of this file could not tell them apart"
+    )
 
 
 def test_enable_is_idempotent_and_disable_restores_exactly() -> None:
@@ -104,7 +109,9 @@ def test_the_kernel_is_chosen_when_the_backward_runs() -> None:
 
 
 def test_existing_modules_use_it() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(4, 8), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.GroupNorm(4, 8), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2)
+    )
     images = torch.randn(2, 3, 6, 6)
     model(images)
     with group_norm_grad.enabled(), torch.profiler.profile() as profile:
@@ -161,7 +168,11 @@ def test_atens_operator_is_ours_for_random_problems() -> None:
         data, _, affine = problem.dtypes
         stats = affine if problem.has_weight else data
         problem = Problem(
-            **{**problem.__dict__, "dtypes": DTypes(data, stats, affine), "offset": min(problem.offset, 3.0)}
+            **{
+                **problem.__dict__,
+                "dtypes": DTypes(data, stats, affine),
+                "offset": min(problem.offset, 3.0),
+            }
         )
         if problem.input_layout in ("zero_stride", "expanded_space"):
             continue
@@ -197,8 +208,10 @@ def test_every_mask_keeps_atens_contract() -> None:
 
 def test_double_backward_stays_right() -> None:
     """PyTorch's own double backward of F.group_norm on top of our first."""
-    inputs = [t.requires_grad_() for t in Problem((2, 8, 5), 4, DTypes(*[torch.float64] * 3)).tensors()[1:]]
-    x, _, _, w, b = inputs
+    _, x, _, _, w, b = Problem((2, 8, 5), 4, DTypes(*[torch.float64] * 3)).tensors()
+    assert w is not None and b is not None
+    for leaf in (x, w, b):
+        leaf.requires_grad_()
 
     def penalty() -> tuple[Tensor, ...]:
         output = F.group_norm(x, 4, w, b)
@@ -240,7 +253,9 @@ for _ in range(3):
 """
 
 
-@pytest.mark.parametrize("tail", ["", "group_norm_grad.enable()"], ids=["restored", "left_enabled_at_exit"])
+@pytest.mark.parametrize(
+    "tail", ["", "group_norm_grad.enable()"], ids=["restored", "left_enabled_at_exit"]
+)
 def test_no_warning_and_a_quiet_exit(tail: str) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SCRIPT.format(tail=tail)],
@@ -261,7 +276,9 @@ def test_compiled_code_after_enable() -> None:
     weight.requires_grad_()
     compiled = torch.compile(F.group_norm, backend="aot_eager")
     with group_norm_grad.enabled():
-        got = torch.autograd.grad(compiled(input, PROBLEM.groups, weight, bias), weight, grad_out)[0]
+        got = torch.autograd.grad(compiled(input, PROBLEM.groups, weight, bias), weight, grad_out)[
+            0
+        ]
     assert torch.equal(got, OURS[1])
 
 

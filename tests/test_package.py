@@ -9,14 +9,17 @@ import sys
 import tarfile
 from pathlib import Path
 
-import group_norm_grad
 import pytest
 import torch
+
+import group_norm_grad
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def python(*args: str, path: Path | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def python(
+    *args: str, path: Path | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """A fresh interpreter with this one's package on its path, and `path` in front of everything."""
     package = Path(group_norm_grad.__file__).resolve().parents[1]
     search = [*([str(path)] if path else []), str(package), os.environ.get("PYTHONPATH", "")]
@@ -79,7 +82,13 @@ def test_the_report() -> None:
     """Version, torch, instruction set and which kernel runs where, in plain lines."""
     done = python("-m", "group_norm_grad")
     assert done.returncode == 0, done.stderr
-    for word in (group_norm_grad.__version__, torch.__version__, "instruction set", "cpu", "torch_npu"):
+    for word in (
+        group_norm_grad.__version__,
+        torch.__version__,
+        "instruction set",
+        "cpu",
+        "torch_npu",
+    ):
         assert word in done.stdout
 
 
@@ -147,7 +156,15 @@ def test_source_distribution_holds_every_source(tmp_path: Path) -> None:
     if not (ROOT / "setup.py").exists():
         pytest.skip("not a source tree")
     done = python(
-        "setup.py", "-q", "egg_info", "--egg-base", str(tmp_path), "sdist", "--dist-dir", str(tmp_path), cwd=ROOT
+        "setup.py",
+        "-q",
+        "egg_info",
+        "--egg-base",
+        str(tmp_path),
+        "sdist",
+        "--dist-dir",
+        str(tmp_path),
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     (archive,) = tmp_path.glob("*.tar.gz")

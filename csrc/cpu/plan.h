@@ -11,6 +11,7 @@ namespace group_norm_grad::cpu {
 
 enum class Schedule : uint8_t {
   kFusedRows,          // contiguous: a group's sums, then its grad_input while it is still in cache
+  kFusedFlat,          // contiguous, short rows: as above, a group walked as one row
   kFusedChannelsLast,  // channels last: a sample's block of whole groups, sums then grad_input
   kSplitRows,          // contiguous: every group's sums by all threads, then every grad_input
   kSplitChannelsLast,
@@ -40,17 +41,24 @@ struct Plan {
   int64_t chunks = 1;  // of a row, or of a channels-last sample
   int64_t tasks = 0;   // of the fused pass; a split pass has its own counts
   int64_t task_elems = 0;
-  bool stream_stores = false;  // grad_input is written past the caches
+  bool in_cache = false;  // a task's inputs stay in the second cache between the two passes
 };
 
 // Per-channel arrays in the scratch of a channels-last task, and of a task over rows.
-constexpr int64_t kChannelsLastScratchArrays = 10;
+constexpr int64_t kChannelsLastScratchArrays = 13;
 constexpr int64_t kRowsScratchArrays = 2;
+// Arrays with one value an element of a group, for each group of a flat task; and one more.
+constexpr int64_t kFlatScratchArrays = 4;
 
 bool IsSplit(Schedule schedule);
 bool IsChannelsLast(Schedule schedule);
 
+// Arrays in the scratch of a forward channels-last task.
+constexpr int64_t kForwardChannelsLastScratchArrays = 10;
+
 // N, C and S must be at least 1.
+Plan MakeForwardPlan(const Problem& problem, bool channels_last, const Machine& machine);
+int64_t ForwardScratchElems(const Plan& plan, const Problem& problem, int64_t pair_elems);
 Plan MakeBackwardPlan(const Problem& problem, bool channels_last, const Machine& machine);
 
 // Elements that one thread needs as scratch, of the dtype of the sums.

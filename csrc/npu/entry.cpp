@@ -1,11 +1,11 @@
-// The PrivateUse1 kernels: checks, route of the product, contiguous inputs, allocation, and the launch through torch_npu's task
-// queue. No arithmetic.
+// The PrivateUse1 kernels: checks, route of the product, contiguous inputs, allocation, and the
+// launch through torch_npu's task queue. No arithmetic.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/native_group_norm.h>
 #include <torch/version.h>
 
 #include "csrc/checks.h"
-#include "csrc/double_backward.h"
+#include "csrc/npu/composite.h"
 #include "csrc/npu/kernels.h"
 #include "kernels/op_host/launch.h"
 #include "kernels/op_host/plan.h"
@@ -29,8 +29,8 @@ const Route& this_route() {
   return route;
 }
 
-Problem problem_of(const Tensor& input, const Tensor& mean, const OptionalTensor& weight, int64_t N, int64_t C,
-                   int64_t HxW, int64_t group, OutputMask output_mask) {
+Problem problem_of(const Tensor& input, const Tensor& mean, const OptionalTensor& weight, int64_t N,
+                   int64_t C, int64_t HxW, int64_t group, OutputMask output_mask) {
   constexpr const char* kOp = "group_norm_backward";
   Problem problem;
   problem.N = N;
@@ -46,9 +46,9 @@ Problem problem_of(const Tensor& input, const Tensor& mean, const OptionalTensor
   return problem;
 }
 
-// Queued work holds addresses, never tensors: a reference that the queue's thread drops last, at the end of the process, would
-// call into an interpreter that is gone. The memory stays, because torch_npu's allocator gives it only to later work of the
-// same stream.
+// Queued work holds addresses, never tensors: a reference that the queue's thread drops last, at
+// the end of the process, would call into an interpreter that is gone. The memory stays, because
+// torch_npu's allocator gives it only to later work of the same stream.
 struct Queued {
   Problem problem;
   Plan plan;
@@ -66,10 +66,13 @@ struct Queued {
   }
 };
 
-void* address_of(const Tensor& tensor) { return tensor.defined() ? tensor.mutable_data_ptr() : nullptr; }
+void* address_of(const Tensor& tensor) {
+  return tensor.defined() ? tensor.mutable_data_ptr() : nullptr;
+}
 
-Tensors3 run_kernel(const Platform& platform, const Problem& problem, const Tensor& grad_out, const Tensor& input,
-                    const Tensor& mean, const Tensor& rstd, const OptionalTensor& weight) {
+Tensors3 run_kernel(const Platform& platform, const Problem& problem, const Tensor& grad_out,
+                    const Tensor& input, const Tensor& mean, const Tensor& rstd,
+                    const OptionalTensor& weight) {
   const LaunchStatus ready = FindKernelLibrary(platform.arch);
   TORCH_CHECK(ready, ready.text);
 
@@ -104,50 +107,54 @@ Tensors3 run_kernel(const Platform& platform, const Problem& problem, const Tens
   return {grad_input, grad_weight, grad_bias};
 }
 
-Tensors3 backward(const Tensor& grad_out, const Tensor& input, const Tensor& mean, const Tensor& rstd,
-                  const OptionalTensor& weight, int64_t N, int64_t C, int64_t HxW, int64_t group,
-                  OutputMask output_mask) {
+Tensors3 backward(const Tensor& grad_out, const Tensor& input, const Tensor& mean,
+                  const Tensor& rstd, const OptionalTensor& weight, int64_t N, int64_t C,
+                  int64_t HxW, int64_t group, OutputMask output_mask) {
   check_backward<int64_t>(grad_out, input, mean, rstd, weight, N, C, HxW, group);
-  TORCH_CHECK_NOT_IMPLEMENTED(input.scalar_type() != at::kDouble,
-                              "\"group_norm_backward\" not implemented for 'Double' on npu: expected Float, Half or "
-                              "BFloat16");
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      input.scalar_type() != at::kDouble,
+      "\"group_norm_backward\" not implemented for 'Double' on npu: expected Float, Half or "
+      "BFloat16");
   const c10_npu::NPUGuard guard(input.device());
+  const Problem problem = problem_of(input, mean, weight, N, C, HxW, group, output_mask);
   const Route& route = this_route();
   switch (route.kind) {
     case RouteKind::kKernel:
-      return run_kernel(*route.platform, problem_of(input, mean, weight, N, C, HxW, group, output_mask), grad_out,
-                        input, mean, rstd, weight);
+      return run_kernel(*route.platform, problem, grad_out, input, mean, rstd, weight);
     case RouteKind::kComposite:
       TORCH_CHECK_NOT_IMPLEMENTED(input.scalar_type() != at::kBFloat16,
-                                  "\"group_norm_backward\" not implemented for 'BFloat16' on ", soc_name(),
-                                  ": expected Float or Half");
-      return group_norm_backward_composite(
-          {grad_out, input, mean, rstd, weight.value_or(Tensor()), N, C, HxW, group}, output_mask);
+                                  "\"group_norm_backward\" not implemented for 'BFloat16' on ",
+                                  soc_name(), ": expected Float or Half");
+      return backward_composite(grad_out, input, mean, rstd, weight.value_or(Tensor()), problem);
     case RouteKind::kUnsupported:
       break;
   }
   TORCH_CHECK_NOT_IMPLEMENTED(false, UnsupportedText(aclrtGetSocName()));
 }
 
-// torch_npu's forward keeps the statistics in input's dtype; for 16-bit input it runs in float32, so that they are in float32.
-Tensors3 forward(const Tensor& input, const OptionalTensor& weight, const OptionalTensor& bias, int64_t N, int64_t C,
-                 int64_t HxW, int64_t group, double eps) {
+// torch_npu's forward keeps the statistics in input's dtype; for 16-bit input it runs in float32,
+// so that they are in float32.
+Tensors3 forward(const Tensor& input, const OptionalTensor& weight, const OptionalTensor& bias,
+                 int64_t N, int64_t C, int64_t HxW, int64_t group, double eps) {
   check_forward<int64_t>(input, weight, bias, N, C, HxW, group);
   const c10_npu::NPUGuard guard(input.device());
-  const at::ScalarType type = at::isReducedFloatingType(input.scalar_type()) ? at::kFloat : input.scalar_type();
+  const at::ScalarType type =
+      at::isReducedFloatingType(input.scalar_type()) ? at::kFloat : input.scalar_type();
   const auto dense = [type](const OptionalTensor& tensor) {
     return has_value(tensor) ? OptionalTensor(tensor->to(type).contiguous()) : std::nullopt;
   };
-  auto [output, mean, rstd] = at::native_group_norm(input.to(type).contiguous(), dense(weight), dense(bias), N, C, HxW,
-                                                    group, eps);
+  auto [output, mean, rstd] = at::native_group_norm(input.to(type).contiguous(), dense(weight),
+                                                    dense(bias), N, C, HxW, group, eps);
   return {output.to(input.scalar_type()), mean, rstd};
 }
 
 }  // namespace
 }  // namespace group_norm_grad::npu
 
-extern "C" __attribute__((visibility("default"))) const group_norm_grad::npu::Kernels* group_norm_grad_npu_kernels() {
-  static const group_norm_grad::npu::Kernels kernels = {TORCH_VERSION, group_norm_grad::npu::forward,
-                                                        group_norm_grad::npu::backward, group_norm_grad::npu::soc_name};
+extern "C" __attribute__((visibility("default"))) const group_norm_grad::npu::Kernels*
+group_norm_grad_npu_kernels() {
+  static const group_norm_grad::npu::Kernels kernels = {
+      TORCH_VERSION, group_norm_grad::npu::forward, group_norm_grad::npu::backward,
+      group_norm_grad::npu::soc_name};
   return &kernels;
 }

@@ -35,18 +35,20 @@ struct Loaded {
 Loaded load() {
   const std::string path = library_path();
   if (access(path.c_str(), F_OK) != 0) {
-    return {nullptr, std::string("this build of group_norm_grad has no NPU library; ") + kBuildHint};
+    return {nullptr,
+            std::string("this build of group_norm_grad has no NPU library; ") + kBuildHint};
   }
   void* const handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
-    return {nullptr, std::string("the NPU library of group_norm_grad cannot be loaded: ") + dlerror()};
+    return {nullptr,
+            std::string("the NPU library of group_norm_grad cannot be loaded: ") + dlerror()};
   }
   const auto get = reinterpret_cast<const Kernels* (*)()>(dlsym(handle, kKernelsSymbol));
   const Kernels* kernels = get ? get() : nullptr;
   if (kernels == nullptr || std::string(kernels->torch_version) != TORCH_VERSION) {
     return {nullptr, std::string("the NPU library of group_norm_grad was built with torch ") +
-                         (kernels ? kernels->torch_version : "unknown") + " and the extension with torch " +
-                         TORCH_VERSION + "; " + kBuildHint};
+                         (kernels ? kernels->torch_version : "unknown") +
+                         " and the extension with torch " + TORCH_VERSION + "; " + kBuildHint};
   }
   return {kernels, ""};
 }
@@ -63,18 +65,21 @@ const Kernels& kernels() {
   return *loaded().kernels;
 }
 
-Tensors3 forward(const Tensor& input, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias,
-                 int64_t N, int64_t C, int64_t HxW, int64_t group, double eps) {
+Tensors3 forward(const Tensor& input, const std::optional<Tensor>& weight,
+                 const std::optional<Tensor>& bias, int64_t N, int64_t C, int64_t HxW,
+                 int64_t group, double eps) {
   return kernels().forward(input, weight, bias, N, C, HxW, group, eps);
 }
 
 }  // namespace
 
-bool is_available() { return c10::is_privateuse1_backend_registered() && c10::get_privateuse1_backend() == "npu"; }
+bool is_available() {
+  return c10::is_privateuse1_backend_registered() && c10::get_privateuse1_backend() == "npu";
+}
 
-Tensors3 backward(const Tensor& grad_out, const Tensor& input, const Tensor& mean, const Tensor& rstd,
-                  const std::optional<Tensor>& weight, int64_t N, int64_t C, int64_t HxW, int64_t group,
-                  OutputMask output_mask) {
+Tensors3 backward(const Tensor& grad_out, const Tensor& input, const Tensor& mean,
+                  const Tensor& rstd, const std::optional<Tensor>& weight, int64_t N, int64_t C,
+                  int64_t HxW, int64_t group, OutputMask output_mask) {
   return kernels().backward(grad_out, input, mean, rstd, weight, N, C, HxW, group, output_mask);
 }
 

@@ -14,7 +14,8 @@
 namespace executor {
 
 Report CheckedLaunch(const std::function<void()>& kernel, int32_t blocks, const Device& device,
-                     const GlobalMemory& memory, const Options& options, bool checks) {
+                     const GlobalMemory& memory, const Options& options, bool checks,
+                     const std::optional<CostRequest>& cost) {
   const auto start = std::chrono::steady_clock::now();
   Findings findings;
   Counts counts;
@@ -26,6 +27,8 @@ Report CheckedLaunch(const std::function<void()>& kernel, int32_t blocks, const 
   CacheCheck cache(findings);
   std::vector<Observer*> observers = {&counts, &sync};  // without sync a hang would go unreported
   if (checks) observers.insert(observers.end(), {&bounds, &params, &race, &init, &cache});
+  std::optional<CostModel> model;
+  if (cost) observers.push_back(&model.emplace(cost->memory, device.arch));
   const LaunchResult result = Launch(kernel, blocks, device, memory, options, observers);
 
   Report report;
@@ -34,6 +37,7 @@ Report CheckedLaunch(const std::function<void()>& kernel, int32_t blocks, const 
   for (const CoreCounts& core : report.cores) report.total.Add(core);
   report.phases = result.phases;
   report.completed = result.completed;
+  if (model && result.completed) report.cost = model->Finish(cost->trace_path);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

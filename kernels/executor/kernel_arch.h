@@ -1,5 +1,6 @@
-// Compiles the kernel source for the architecture EXECUTOR_ARCH in a namespace of its own: two architectures in one program
-// would otherwise define the same templates and the same C functions twice. Only for kernel_2201.cpp and kernel_3510.cpp.
+// Compiles the kernel source for the architecture EXECUTOR_ARCH in a namespace of its own: two
+// architectures in one program would otherwise define the same templates and the same C functions
+// twice. Only for kernel_2201.cpp and kernel_3510.cpp.
 #include <cstdint>
 #include <cstring>
 #include <limits>

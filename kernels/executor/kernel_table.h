@@ -1,4 +1,5 @@
-// The project's kernels compiled for the executor, one table an architecture. Nothing of Ascend C is visible here.
+// The project's kernels compiled for the executor, one table an architecture. Nothing of Ascend C
+// is visible here.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// The Python module group_norm_grad._executor: platforms, plans and runs on numpy arrays. 16-bit data comes and goes as uint16.
-// Conversions only; what a run does is in run.cpp.
+// The Python module group_norm_grad._executor: platforms, plans and runs on numpy arrays. 16-bit
+// data comes and goes as uint16. Conversions only; what a run does is in run.cpp.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -32,8 +32,15 @@ void Require(const group_norm_grad::CheckResult& result) {
 Problem ParseProblem(int64_t N, int64_t C, int64_t S, int64_t G, const std::string& dtype,
                      const std::string& stat_dtype, const std::string& weight_dtype,
                      bool has_weight, const std::array<bool, 3>& output_mask) {
-  Problem problem{N, C, S, G, ParseDType(dtype), ParseDType(stat_dtype), ParseDType(weight_dtype),
-                  has_weight, output_mask};
+  Problem problem{N,
+                  C,
+                  S,
+                  G,
+                  ParseDType(dtype),
+                  ParseDType(stat_dtype),
+                  ParseDType(weight_dtype),
+                  has_weight,
+                  output_mask};
   Require(group_norm_grad::CheckAttributes(N, C, S, G));
   Require(group_norm_grad::CheckDTypes(problem.dtype, "mean and rstd", problem.stat_dtype));
   Require(group_norm_grad::CheckDTypes(problem.dtype, "weight", problem.weight_dtype));
@@ -94,25 +101,41 @@ py::dict CountsDict(const executor::CoreCounts& counts) {
       "repeats"_a = repeats, "set_flags"_a = counts.set_flags, "wait_flags"_a = counts.wait_flags,
       "v_barriers"_a = counts.v_barriers, "other_barriers"_a = counts.other_barriers,
       "sync_alls"_a = counts.sync_alls, "ub_scalar_accesses"_a = counts.ub_scalar_accesses,
-      "gm_scalar_accesses"_a = counts.gm_scalar_accesses,
-      "register_sets"_a = counts.register_sets);
+      "gm_scalar_accesses"_a = counts.gm_scalar_accesses, "register_sets"_a = counts.register_sets);
+}
+
+py::object CostDict(const std::optional<executor::CostReport>& cost) {
+  if (!cost) return py::none();
+  py::dict shares;
+  for (size_t pipe = 0; pipe < executor::kPipes; ++pipe) {
+    shares[executor::Name(static_cast<executor::Pipe>(pipe))] = cost->share[pipe];
+  }
+  return py::dict("modelled"_a = true, "fast_us"_a = cost->total_us[0],
+                  "nominal_us"_a = cost->total_us[1], "slow_us"_a = cost->total_us[2],
+                  "launch_us"_a = cost->launch_us, "cores_us"_a = cost->cores_us,
+                  "floor_us"_a = cost->floor_us, "peak_floor_us"_a = cost->peak_floor_us,
+                  "hbm_read_bytes"_a = cost->hbm_read_bytes,
+                  "hbm_write_bytes"_a = cost->hbm_write_bytes, "l2_bytes"_a = cost->l2_bytes,
+                  "pipe_share"_a = shares, "conflict_repeats"_a = cost->conflict_repeats,
+                  "bottleneck"_a = cost->bottleneck);
 }
 
 py::dict ReportDict(const executor::Report& report) {
   py::list findings;
   for (const executor::Finding& finding : report.findings) {
-    findings.append(py::dict("check"_a = finding.check, "text"_a = finding.text,
-                             "times"_a = finding.times));
+    findings.append(
+        py::dict("check"_a = finding.check, "text"_a = finding.text, "times"_a = finding.times));
   }
   py::list cores;
   for (const executor::CoreCounts& core : report.cores) cores.append(CountsDict(core));
   return py::dict("findings"_a = findings, "clean"_a = report.clean(),
                   "completed"_a = report.completed, "phases"_a = report.phases,
                   "seconds"_a = report.seconds, "total"_a = CountsDict(report.total),
-                  "cores"_a = cores);
+                  "cores"_a = cores, "cost"_a = CostDict(report.cost));
 }
 
-// A C-contiguous array whose element has the dtype's size: float32 as float32, 16-bit dtypes as uint16.
+// A C-contiguous array whose element has the dtype's size: float32 as float32, 16-bit dtypes as
+// uint16.
 py::array CheckedArray(const char* name, const py::object& object, DType dtype, int64_t elems) {
   if (object.is_none()) throw py::value_error(std::string("Expected ") + name + ", but got None");
   const bool wide = dtype == DType::kFloat32;
@@ -120,8 +143,8 @@ py::array CheckedArray(const char* name, const py::object& object, DType dtype, 
                          : py::isinstance<py::array_t<uint16_t, py::array::c_style>>(object);
   if (!fits || py::reinterpret_borrow<py::array>(object).size() != elems) {
     throw py::value_error(std::string("Expected ") + name + " to be a contiguous array of " +
-                          std::to_string(elems) + (wide ? " float32" : " uint16") +
-                          ", but got " + py::repr(object).cast<std::string>());
+                          std::to_string(elems) + (wide ? " float32" : " uint16") + ", but got " +
+                          py::repr(object).cast<std::string>());
   }
   return py::reinterpret_borrow<py::array>(object);
 }
@@ -129,7 +152,8 @@ py::array CheckedArray(const char* name, const py::object& object, DType dtype, 
 py::array MakeOutput(DType dtype, int64_t elems) {
   const py::dtype type = dtype == DType::kFloat32 ? py::dtype("float32") : py::dtype("uint16");
   py::array array(type, std::vector<py::ssize_t>{elems});
-  std::memset(array.mutable_data(), 0xff, static_cast<size_t>(array.nbytes()));  // NaN until written
+  std::memset(array.mutable_data(), 0xff,
+              static_cast<size_t>(array.nbytes()));  // NaN until written
   return array;
 }
 
@@ -159,7 +183,8 @@ py::dict Run(const Problem& problem, const Platform& platform, const py::object&
     buffers.weight = const_buffer("weight", weight, problem.weight_dtype, problem.C);
   }
   buffers.grad_input = output_buffer(group_norm_grad::kGradInput, problem.dtype, numel);
-  buffers.grad_weight = output_buffer(group_norm_grad::kGradWeight, problem.weight_dtype, problem.C);
+  buffers.grad_weight =
+      output_buffer(group_norm_grad::kGradWeight, problem.weight_dtype, problem.C);
   buffers.grad_bias = output_buffer(group_norm_grad::kGradBias, problem.weight_dtype, problem.C);
   const Plan plan = group_norm_grad::MakePlan(problem, platform);
   executor::Report report;
@@ -190,8 +215,8 @@ PYBIND11_MODULE(_executor, module) {
          const std::string& stat_dtype, const std::string& weight_dtype, bool has_weight,
          const std::array<bool, 3>& output_mask, const std::string& soc,
          std::optional<int32_t> vector_cores, std::optional<int64_t> ub_bytes) {
-        const Problem problem = ParseProblem(N, C, S, G, dtype, stat_dtype, weight_dtype,
-                                             has_weight, output_mask);
+        const Problem problem =
+            ParseProblem(N, C, S, G, dtype, stat_dtype, weight_dtype, has_weight, output_mask);
         return PlanDict(
             group_norm_grad::MakePlan(problem, ParsePlatform(soc, vector_cores, ub_bytes)));
       },
@@ -202,12 +227,12 @@ PYBIND11_MODULE(_executor, module) {
   module.def(
       "run",
       [](int64_t N, int64_t C, int64_t S, int64_t G, const std::string& dtype,
-         const std::string& stat_dtype, const std::string& weight_dtype,
-         const py::object& grad_out, const py::object& input, const py::object& mean,
-         const py::object& rstd, const py::object& weight, const std::array<bool, 3>& output_mask,
-         const std::string& soc, std::optional<int32_t> vector_cores,
-         std::optional<int64_t> ub_bytes, uint64_t seed, bool checks, bool auto_sync,
-         bool saturate, int32_t threads) {
+         const std::string& stat_dtype, const std::string& weight_dtype, const py::object& grad_out,
+         const py::object& input, const py::object& mean, const py::object& rstd,
+         const py::object& weight, const std::array<bool, 3>& output_mask, const std::string& soc,
+         std::optional<int32_t> vector_cores, std::optional<int64_t> ub_bytes, uint64_t seed,
+         bool checks, bool auto_sync, bool saturate, int32_t threads, bool cost,
+         const std::string& trace) {
         const Problem problem = ParseProblem(N, C, S, G, dtype, stat_dtype, weight_dtype,
                                              !weight.is_none(), output_mask);
         executor::RunOptions options;
@@ -216,6 +241,8 @@ PYBIND11_MODULE(_executor, module) {
         options.launch.saturate = saturate;
         options.launch.threads = threads;
         options.checks = checks;
+        options.cost = cost || !trace.empty();
+        options.trace_path = trace;
         return Run(problem, ParsePlatform(soc, vector_cores, ub_bytes), grad_out, input, mean, rstd,
                    weight, options);
       },
@@ -223,5 +250,6 @@ PYBIND11_MODULE(_executor, module) {
       "input"_a, "mean"_a, "rstd"_a, "weight"_a = py::none(),
       "output_mask"_a = std::array<bool, 3>{true, true, true}, "soc"_a = "Ascend910B1",
       "vector_cores"_a = py::none(), "ub_bytes"_a = py::none(), "seed"_a = 1, "checks"_a = true,
-      "auto_sync"_a = false, "saturate"_a = false, "threads"_a = 0);
+      "auto_sync"_a = false, "saturate"_a = false, "threads"_a = 0, "cost"_a = false,
+      "trace"_a = "");
 }

@@ -16,14 +16,16 @@ class DeviceBuffers {
  public:
   uint64_t Input(const char* name, ConstBuffer buffer, int64_t elems, DType dtype) {
     // Cores refuse to write to an input, so the cast away from const is never used.
-    return Add(name, const_cast<void*>(buffer.data), buffer.bytes, elems, dtype, BufferRole::kInput);
+    return Add(name, const_cast<void*>(buffer.data), buffer.bytes, elems, dtype,
+               BufferRole::kInput);
   }
   uint64_t Output(const char* name, MutableBuffer buffer, int64_t elems, DType dtype) {
     return Add(name, buffer.data, buffer.bytes, elems, dtype, BufferRole::kOutput);
   }
   uint64_t Workspace(int64_t bytes) {
     workspace_.assign(static_cast<size_t>(bytes), 0xff);
-    return memory_.Add({"workspace", workspace_.data(), workspace_.size(), BufferRole::kWorkspace, 0});
+    return memory_.Add(
+        {"workspace", workspace_.data(), workspace_.size(), BufferRole::kWorkspace, 0});
   }
   const GlobalMemory& memory() const { return memory_; }
 
@@ -75,9 +77,9 @@ KernelArguments MakeArguments(DeviceBuffers& device, const Problem& problem,
 
 }  // namespace
 
-Report RunGroupNormGrad(const group_norm_grad::Plan& plan, const group_norm_grad::Platform& platform,
-                        const Problem& problem, const GroupNormGradBuffers& buffers,
-                        const RunOptions& options) {
+Report RunGroupNormGrad(const group_norm_grad::Plan& plan,
+                        const group_norm_grad::Platform& platform, const Problem& problem,
+                        const GroupNormGradBuffers& buffers, const RunOptions& options) {
   DeviceBuffers device_buffers;
   const KernelArguments arguments =
       MakeArguments(device_buffers, problem, buffers, plan.workspace_bytes);
@@ -91,13 +93,21 @@ Report RunGroupNormGrad(const group_norm_grad::Plan& plan, const group_norm_grad
   device.arch = platform.arch;
   device.vector_cores = platform.vector_cores;
   device.ub_bytes = static_cast<uint32_t>(platform.ub_bytes);
-  // No schedule needs more than a few instructions an element, even where each channel is its own row.
+  // No schedule needs more than a few instructions an element, even where each channel is its own
+  // row.
   Options launch = options.launch;
   launch.max_instructions = static_cast<uint64_t>(
       200'000 + 8 * problem.N * problem.C * problem.S / plan.blocks + 8 * problem.C);
   const KernelFunction kernel = platform.arch == 3510 ? &RunKernel3510 : &RunKernel2201;
+  std::optional<CostRequest> cost;
+  if (options.cost) {
+    const double clock_ghz = platform.clock_mhz / 1000.0;
+    cost = CostRequest{{platform.hbm_gb_per_s, platform.l2_gb_per_s, clock_ghz,
+                        static_cast<uint64_t>(platform.l2_bytes)},
+                       options.trace_path};
+  }
   return CheckedLaunch([&] { kernel(problem.dtype, arguments, &plan.tiling); }, plan.blocks, device,
-                       device_buffers.memory(), launch, options.checks);
+                       device_buffers.memory(), launch, options.checks, cost);
 }
 
 }  // namespace executor

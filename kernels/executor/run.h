@@ -1,5 +1,6 @@
-// One call that runs the real kernel under its real plan on the executor, for the Python command, the tests and the loopback device.
-// Raw host memory in, raw host memory and a report out; no tensor library.
+// One call that runs the real kernel under its real plan on the executor, for the Python command,
+// the tests and the loopback device. Raw host memory in, raw host memory and a report out; no
+// tensor library.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@ struct MutableBuffer {
   uint64_t bytes = 0;
 };
 
-// Contiguous, in the dtypes of the Problem. What the problem has not (no weight, a masked output) stays null.
+// Contiguous, in the dtypes of the Problem. What the problem has not (no weight, a masked output)
+// stays null.
 struct GroupNormGradBuffers {
   ConstBuffer grad_out;
   ConstBuffer input;
@@ -36,11 +38,14 @@ struct GroupNormGradBuffers {
 struct RunOptions {
   Options launch;
   bool checks = true;
+  bool cost = false;
+  std::string trace_path;  // of the cost model's timeline; empty: none
 };
 
-// Throws std::invalid_argument, before anything is written, when a buffer is missing or too small. The workspace is the
-// executor's own, filled with NaN.
-Report RunGroupNormGrad(const group_norm_grad::Plan& plan, const group_norm_grad::Platform& platform,
+// Throws std::invalid_argument, before anything is written, when a buffer is missing or too small.
+// The workspace is the executor's own, filled with NaN.
+Report RunGroupNormGrad(const group_norm_grad::Plan& plan,
+                        const group_norm_grad::Platform& platform,
                         const group_norm_grad::Problem& problem,
                         const GroupNormGradBuffers& buffers, const RunOptions& options);
 

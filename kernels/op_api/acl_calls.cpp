@@ -8,7 +8,8 @@
 namespace group_norm_grad::op_api {
 namespace {
 
-// Loads each library once, if it is there, and never unloads it. The operators were split off libopapi.so in newer releases.
+// Loads each library once, if it is there, and never unloads it. The operators were split off
+// libopapi.so in newer releases.
 void* FindIn(const char* library, const char* name) {
   void* const handle = dlopen(library, RTLD_LAZY | RTLD_LOCAL);
   return handle ? dlsym(handle, name) : nullptr;
@@ -60,11 +61,13 @@ const AclCalls& Calls() {
 const char* Missing() {
   const AclCalls& calls = Calls();
   if (!calls.aclrtGetSocName) return "aclrtGetSocName of libascendcl.so";
-  if (!calls.aclGetViewShape || !calls.aclGetViewStrides || !calls.aclGetViewOffset || !calls.aclGetFormat ||
-      !calls.aclGetDataType || !calls.aclGetRawTensorAddr || !calls.aclCreateTensor || !calls.aclDestroyTensor) {
+  if (!calls.aclGetViewShape || !calls.aclGetViewStrides || !calls.aclGetViewOffset ||
+      !calls.aclGetFormat || !calls.aclGetDataType || !calls.aclGetRawTensorAddr ||
+      !calls.aclCreateTensor || !calls.aclDestroyTensor) {
     return "the aclTensor calls of libnnopbase.so";
   }
-  if (!calls.aclGetBoolArraySize || !calls.BoolArrayData) return "the aclBoolArray calls of libnnopbase.so";
+  if (!calls.aclGetBoolArraySize || !calls.BoolArrayData)
+    return "the aclBoolArray calls of libnnopbase.so";
   return nullptr;
 }
 

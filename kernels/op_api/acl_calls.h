@@ -1,12 +1,14 @@
-// The functions of the CANN libraries that this library calls, found in the process at the first use. So it builds without
-// CANN, loads whatever libraries the program chose, and names what it cannot find.
+// The functions of the CANN libraries that this library calls, found in the process at the first
+// use. So it builds without CANN, loads whatever libraries the program chose, and names what it
+// cannot find.
 #pragma once
 
 #include "aclnnop/aclnn_group_norm_backward.h"
 
 namespace group_norm_grad::op_api {
 
-// Null where the installed libraries lack a function; Missing() tells of those that the operator cannot do without.
+// Null where the installed libraries lack a function; Missing() tells of those that the operator
+// cannot do without.
 struct AclCalls {
   decltype(&::aclrtGetSocName) aclrtGetSocName;
   decltype(&::aclAppLog) aclAppLog;
@@ -25,7 +27,8 @@ struct AclCalls {
   // Of operators and executors that are not ours.
   decltype(&::aclSetAclOpExecutorRepeatable) SetRepeatable;
   decltype(&::aclDestroyAclOpExecutor) DestroyExecutor;
-  aclnnStatus (*InplaceCopyGetWorkspaceSize)(aclTensor*, const aclTensor*, uint64_t*, aclOpExecutor**);
+  aclnnStatus (*InplaceCopyGetWorkspaceSize)(aclTensor*, const aclTensor*, uint64_t*,
+                                             aclOpExecutor**);
   aclnnStatus (*InplaceCopy)(void*, uint64_t, aclOpExecutor*, aclrtStream);
   decltype(&::aclnnGroupNormBackwardGetWorkspaceSize) BuiltInGetWorkspaceSize;
   decltype(&::aclnnGroupNormBackward) BuiltIn;

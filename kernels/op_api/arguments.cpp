@@ -1,4 +1,5 @@
-// The rules of aclnnGroupNormBackward's arguments, in the order in which its documentation gives them.
+// The rules of aclnnGroupNormBackward's arguments, in the order in which its documentation gives
+// them.
 #include "arguments.h"
 
 #include "acl_calls.h"
@@ -12,18 +13,22 @@ constexpr std::array<const char*, 3> kOutputNames = {"gradInput", "gradGammaOut"
 
 void Require(const CheckResult& result) {
   if (result) return;
-  throw Error{result.refusal == Refusal::kNullArgument ? kParamNullptr : kParamInvalid, result.text};
+  throw Error{result.refusal == Refusal::kNullArgument ? kParamNullptr : kParamInvalid,
+              result.text};
 }
 
 void RequireNotNull(const char* name, const void* argument, const char* why = "") {
-  if (argument == nullptr) throw Error{kParamNullptr, std::string("Expected ") + name + why + ", but got null"};
+  if (argument == nullptr)
+    throw Error{kParamNullptr, std::string("Expected ") + name + why + ", but got null"};
 }
 
 std::array<bool, 3> ReadMask(const aclBoolArray* array) {
   uint64_t size = 0;
-  if (Calls().aclGetBoolArraySize(array, &size) != kSuccess) throw Error{kRuntimeError, "cannot read outputMask"};
+  if (Calls().aclGetBoolArraySize(array, &size) != kSuccess)
+    throw Error{kRuntimeError, "cannot read outputMask"};
   if (size != 3) {
-    throw Error{kParamInvalid, "Expected outputMask to have 3 values, but got " + std::to_string(size)};
+    throw Error{kParamInvalid,
+                "Expected outputMask to have 3 values, but got " + std::to_string(size)};
   }
   const bool* values = Calls().BoolArrayData(array);
   return {values[0], values[1], values[2]};
@@ -52,14 +57,16 @@ DType Supported(const TensorView& view) {
       return DType::kBFloat16;
     default:
       throw Error{kParamInvalid, std::string("Expected ") + view.name +
-                                     " to be float32, float16 or bfloat16, but got " + TypeText(view.dtype)};
+                                     " to be float32, float16 or bfloat16, but got " +
+                                     TypeText(view.dtype)};
   }
 }
 
 void RequireSameDType(const TensorView& view, const TensorView& like) {
   if (view.dtype == like.dtype) return;
-  throw Error{kParamInvalid, std::string("Expected ") + view.name + " to have the dtype of " + like.name + ", " +
-                                 TypeText(like.dtype) + ", but got " + TypeText(view.dtype)};
+  throw Error{kParamInvalid, std::string("Expected ") + view.name + " to have the dtype of " +
+                                 like.name + ", " + TypeText(like.dtype) + ", but got " +
+                                 TypeText(view.dtype)};
 }
 
 void CheckDTypes(Arguments* arguments) {
@@ -73,17 +80,19 @@ void CheckDTypes(Arguments* arguments) {
   if (arguments->gamma) RequireSameDType(*arguments->gamma, arguments->mean);
   for (int i = 0; i < 3; ++i) {
     if (!arguments->outputs[i]) continue;
-    RequireSameDType(*arguments->outputs[i], i == kGradInput ? arguments->grad_out : arguments->mean);
+    RequireSameDType(*arguments->outputs[i],
+                     i == kGradInput ? arguments->grad_out : arguments->mean);
   }
 }
 
 void CheckLayout(const TensorView& view) {
   if (view.sizes.size() > kMaxDims) {
-    throw Error{kParamInvalid, std::string("Expected ") + view.name + " to have 0 to 8 dimensions, but got " +
+    throw Error{kParamInvalid, std::string("Expected ") + view.name +
+                                   " to have 0 to 8 dimensions, but got " +
                                    std::to_string(view.sizes.size())};
   }
-  if (view.format != ACL_FORMAT_ND && view.format != ACL_FORMAT_NCL && view.format != ACL_FORMAT_NCHW &&
-      view.format != ACL_FORMAT_NCDHW) {
+  if (view.format != ACL_FORMAT_ND && view.format != ACL_FORMAT_NCL &&
+      view.format != ACL_FORMAT_NCHW && view.format != ACL_FORMAT_NCDHW) {
     throw Error{kParamInvalid, std::string("Expected ") + view.name +
                                    " to have format ND, NCL, NCHW or NCDHW, but got aclFormat " +
                                    std::to_string(static_cast<int>(view.format))};
@@ -92,8 +101,8 @@ void CheckLayout(const TensorView& view) {
 
 void RequireShape(const TensorView& view, const std::vector<int64_t>& sizes, const char* whose) {
   if (view.sizes == sizes) return;
-  throw Error{kParamInvalid, std::string("Expected ") + view.name + " to have the shape " + ShapeText(sizes) + whose +
-                                 ", but got " + ShapeText(view.sizes)};
+  throw Error{kParamInvalid, std::string("Expected ") + view.name + " to have the shape " +
+                                 ShapeText(sizes) + whose + ", but got " + ShapeText(view.sizes)};
 }
 
 void CheckShapes(const Arguments& arguments) {
@@ -128,7 +137,8 @@ void CheckShapes(const Arguments& arguments) {
 
 void CheckAddress(const TensorView& view) {
   if (view.storage == nullptr && view.Numel() > 0) {
-    throw Error{kParamNullptr, std::string("Expected ") + view.name + " to have device memory, but its address is null"};
+    throw Error{kParamNullptr, std::string("Expected ") + view.name +
+                                   " to have device memory, but its address is null"};
   }
 }
 
@@ -163,7 +173,8 @@ Arguments Check(const RawArguments& raw) {
   problem.G = raw.group;
   CheckShapes(arguments);
 
-  for (const TensorView* view : {&arguments.grad_out, &arguments.input, &arguments.mean, &arguments.rstd}) {
+  for (const TensorView* view :
+       {&arguments.grad_out, &arguments.input, &arguments.mean, &arguments.rstd}) {
     CheckAddress(*view);
   }
   if (arguments.gamma) CheckAddress(*arguments.gamma);

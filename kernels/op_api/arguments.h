@@ -1,4 +1,5 @@
-// The arguments of aclnnGroupNormBackward and the rules that they must keep. Nothing is launched or allocated here.
+// The arguments of aclnnGroupNormBackward and the rules that they must keep. Nothing is launched or
+// allocated here.
 #pragma once
 
 #include <array>
@@ -19,14 +20,16 @@ struct RawArguments {
   const aclTensor* gamma;  // may be null
   int64_t N, C, HxW, group;
   const aclBoolArray* output_mask;
-  std::array<const aclTensor*, 3> outputs;  // indexed by Output; may be null where the mask is false
+  std::array<const aclTensor*, 3>
+      outputs;  // indexed by Output; may be null where the mask is false
 };
 
 struct Arguments {
   Problem problem;
   TensorView grad_out, input, mean, rstd;
   std::optional<TensorView> gamma;
-  std::array<std::optional<TensorView>, 3> outputs;  // indexed by Output; those that the mask asks for
+  std::array<std::optional<TensorView>, 3>
+      outputs;  // indexed by Output; those that the mask asks for
 };
 
 // Throws Error for the first rule broken, in the order null, mask, dtype, attributes, shape.

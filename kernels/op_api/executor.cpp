@@ -1,5 +1,6 @@
-// The book of live executors, and the two calls of the aclnn base library that manage them: exported here under the same names,
-// for our executors, and handed on to the base library for all others.
+// The book of live executors, and the two calls of the aclnn base library that manage them:
+// exported here under the same names, for our executors, and handed on to the base library for all
+// others.
 #include "executor.h"
 
 #include <map>
@@ -11,8 +12,8 @@
 namespace group_norm_grad::op_api {
 namespace {
 
-// What a handle points to. The base library tells executors by numbers that it reads in them; zeros for as far as it may
-// read make it refuse one of ours instead of taking it for its own.
+// What a handle points to. The base library tells executors by numbers that it reads in them; zeros
+// for as far as it may read make it refuse one of ours instead of taking it for its own.
 struct Handle {
   char zeros[4096] = {};
 };
@@ -28,7 +29,8 @@ struct Book {
   std::map<const void*, Entry> entries;
 
   static Book& Get() {
-    static Book* const book = new Book;  // never destroyed: queue threads may outlive static destruction
+    static Book* const book =
+        new Book;  // never destroyed: queue threads may outlive static destruction
     return *book;
   }
 };
@@ -73,15 +75,19 @@ using namespace group_norm_grad::op_api;  // NOLINT: the calls below are this fi
 
 extern "C" {
 
-__attribute__((visibility("default"))) aclnnStatus aclSetAclOpExecutorRepeatable(aclOpExecutor* executor) {
+__attribute__((visibility("default"))) aclnnStatus aclSetAclOpExecutorRepeatable(
+    aclOpExecutor* executor) {
   if (executor == nullptr) return kInnerNullptr;
-  if (WithEntry(executor, [](Book&, auto entry) { entry->second.repeatable = true; })) return kSuccess;
+  if (WithEntry(executor, [](Book&, auto entry) { entry->second.repeatable = true; }))
+    return kSuccess;
   return Calls().SetRepeatable ? Calls().SetRepeatable(executor) : kInner;
 }
 
-__attribute__((visibility("default"))) aclnnStatus aclDestroyAclOpExecutor(aclOpExecutor* executor) {
+__attribute__((visibility("default"))) aclnnStatus aclDestroyAclOpExecutor(
+    aclOpExecutor* executor) {
   if (executor == nullptr) return kInnerNullptr;
-  if (WithEntry(executor, [](Book& book, auto entry) { book.entries.erase(entry); })) return kSuccess;
+  if (WithEntry(executor, [](Book& book, auto entry) { book.entries.erase(entry); }))
+    return kSuccess;
   return Calls().DestroyExecutor ? Calls().DestroyExecutor(executor) : kInner;
 }
 }

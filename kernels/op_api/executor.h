@@ -1,4 +1,5 @@
-// What phase 1 leaves for phase 2, and the book of which executors are live. No argument is checked here.
+// What phase 1 leaves for phase 2, and the book of which executors are live. No argument is checked
+// here.
 #pragma once
 
 #include <memory>
@@ -17,12 +18,13 @@ struct Work {
   const Platform* platform;
   Plan plan;
   std::vector<StandIn> inputs, outputs;  // of the tensors that are not contiguous
-  uint64_t copy_offset_bytes = 0;        // the workspace of the copies themselves, one after the other
+  uint64_t copy_offset_bytes = 0;  // the workspace of the copies themselves, one after the other
   uint64_t copy_bytes = 0;
   uint64_t workspace_bytes = 0;  // of all
 };
 
-// A handle for the work. Handles are looked up and never dereferenced, so that a stale or foreign one is an error.
+// A handle for the work. Handles are looked up and never dereferenced, so that a stale or foreign
+// one is an error.
 aclOpExecutor* Publish(std::shared_ptr<const Work> work);
 
 // The work of a live handle, or null.

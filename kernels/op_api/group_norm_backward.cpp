@@ -1,4 +1,5 @@
-// The two phases of aclnnGroupNormBackward. Rules of arguments are in arguments.cpp, the kernel's plan is in op_host/.
+// The two phases of aclnnGroupNormBackward. Rules of arguments are in arguments.cpp, the kernel's
+// plan is in op_host/.
 #include "aclnnop/aclnn_group_norm_backward.h"
 
 #include <algorithm>
@@ -13,7 +14,8 @@
 namespace group_norm_grad::op_api {
 namespace {
 
-constexpr uint64_t kAlignBytes = 512;  // of parts of the workspace, as the runtime aligns its allocations
+constexpr uint64_t kAlignBytes =
+    512;  // of parts of the workspace, as the runtime aligns its allocations
 
 uint64_t Align(uint64_t bytes) { return (bytes + kAlignBytes - 1) / kAlignBytes * kAlignBytes; }
 
@@ -30,13 +32,15 @@ aclnnStatus Guard(const Body& body) {
 }
 
 Route ThisRoute() {
-  if (const char* missing = Missing()) throw Error{kRuntimeError, std::string(missing) + " was not found"};
+  if (const char* missing = Missing())
+    throw Error{kRuntimeError, std::string(missing) + " was not found"};
   return FindRoute(Calls().aclrtGetSocName());
 }
 
 void Require(const LaunchStatus& status) {
   if (status) return;
-  throw Error{status.result == LaunchResult::kNoKernelLibrary ? kFindKernel : kRuntimeError, status.text};
+  throw Error{status.result == LaunchResult::kNoKernelLibrary ? kFindKernel : kRuntimeError,
+              status.text};
 }
 
 void AddStandIn(const TensorView& view, bool is_input, Work* work) {
@@ -53,7 +57,8 @@ std::shared_ptr<const Work> Prepare(Arguments checked, const Platform* platform)
   work->plan = MakePlan(work->arguments.problem, *platform);
   work->workspace_bytes = Align(static_cast<uint64_t>(work->plan.workspace_bytes));
   const Arguments& arguments = work->arguments;
-  for (const TensorView* view : {&arguments.grad_out, &arguments.input, &arguments.mean, &arguments.rstd}) {
+  for (const TensorView* view :
+       {&arguments.grad_out, &arguments.input, &arguments.mean, &arguments.rstd}) {
     AddStandIn(*view, true, work.get());
   }
   if (arguments.gamma) AddStandIn(*arguments.gamma, true, work.get());
@@ -79,7 +84,9 @@ void Run(const Work& work, char* workspace, aclrtStream stream) {
   for (const StandIn& input : work.inputs) {
     Gather(input.tensor, workspace + input.offset_bytes, copy_workspace, work.copy_bytes, stream);
   }
-  const auto input = [&](const TensorView& view) { return AddressOf(view, work.inputs, workspace); };
+  const auto input = [&](const TensorView& view) {
+    return AddressOf(view, work.inputs, workspace);
+  };
   const auto output = [&](Output which) {
     const auto& view = arguments.outputs[which];
     return view ? AddressOf(*view, work.outputs, workspace) : nullptr;
@@ -99,7 +106,8 @@ void Run(const Work& work, char* workspace, aclrtStream stream) {
   launch.workspace = workspace;
   Require(Launch(launch, stream));
   for (const StandIn& result : work.outputs) {
-    Scatter(result.tensor, workspace + result.offset_bytes, copy_workspace, work.copy_bytes, stream);
+    Scatter(result.tensor, workspace + result.offset_bytes, copy_workspace, work.copy_bytes,
+            stream);
   }
 }
 
@@ -111,24 +119,35 @@ using namespace group_norm_grad::op_api;  // NOLINT
 
 extern "C" {
 
-aclnnStatus aclnnGroupNormBackwardGetWorkspaceSize(const aclTensor* gradOut, const aclTensor* input,
-                                                   const aclTensor* mean, const aclTensor* rstd, const aclTensor* gamma,
-                                                   int64_t N, int64_t C, int64_t HxW, int64_t group,
-                                                   const aclBoolArray* outputMask, aclTensor* gradInput,
-                                                   aclTensor* gradGammaOut, aclTensor* gradBetaOut,
-                                                   uint64_t* workspaceSize, aclOpExecutor** executor) {
+aclnnStatus aclnnGroupNormBackwardGetWorkspaceSize(
+    const aclTensor* gradOut, const aclTensor* input, const aclTensor* mean, const aclTensor* rstd,
+    const aclTensor* gamma, int64_t N, int64_t C, int64_t HxW, int64_t group,
+    const aclBoolArray* outputMask, aclTensor* gradInput, aclTensor* gradGammaOut,
+    aclTensor* gradBetaOut, uint64_t* workspaceSize, aclOpExecutor** executor) {
   return Guard([&] {
     const Route route = ThisRoute();
     if (route.kind == RouteKind::kComposite && Calls().BuiltInGetWorkspaceSize != nullptr) {
-      return Calls().BuiltInGetWorkspaceSize(gradOut, input, mean, rstd, gamma, N, C, HxW, group, outputMask, gradInput,
-                                             gradGammaOut, gradBetaOut, workspaceSize, executor);
+      return Calls().BuiltInGetWorkspaceSize(gradOut, input, mean, rstd, gamma, N, C, HxW, group,
+                                             outputMask, gradInput, gradGammaOut, gradBetaOut,
+                                             workspaceSize, executor);
     }
     if (workspaceSize == nullptr || executor == nullptr) {
-      throw Error{kParamNullptr, std::string("Expected ") + (executor ? "workspaceSize" : "executor") + ", but got null"};
+      throw Error{kParamNullptr, std::string("Expected ") +
+                                     (executor ? "workspaceSize" : "executor") + ", but got null"};
     }
-    Arguments arguments = Check({gradOut, input, mean, rstd, gamma, N, C, HxW, group, outputMask,
+    Arguments arguments = Check({gradOut,
+                                 input,
+                                 mean,
+                                 rstd,
+                                 gamma,
+                                 N,
+                                 C,
+                                 HxW,
+                                 group,
+                                 outputMask,
                                  {gradInput, gradGammaOut, gradBetaOut}});
-    if (route.kind != RouteKind::kKernel) throw Error{kParamInvalid, UnsupportedText(Calls().aclrtGetSocName())};
+    if (route.kind != RouteKind::kKernel)
+      throw Error{kParamInvalid, UnsupportedText(Calls().aclrtGetSocName())};
     Require(FindKernelLibrary(route.platform->arch));
     const auto work = Prepare(std::move(arguments), route.platform);
     *executor = Publish(work);
@@ -146,17 +165,21 @@ aclnnStatus aclnnGroupNormBackward(void* workspace, uint64_t workspaceSize, aclO
       if (ThisRoute().kind == RouteKind::kComposite && Calls().BuiltIn != nullptr) {
         return Calls().BuiltIn(workspace, workspaceSize, executor, stream);
       }
-      throw Error{kParamInvalid, "the executor is not one of phase 1, or phase 2 has used it already"};
+      throw Error{kParamInvalid,
+                  "the executor is not one of phase 1, or phase 2 has used it already"};
     }
     if (workspaceSize < work->workspace_bytes) {
-      throw Error{kParamInvalid, "Expected a workspace of " + std::to_string(work->workspace_bytes) +
-                                     " bytes, as phase 1 told, but got " + std::to_string(workspaceSize)};
+      throw Error{kParamInvalid,
+                  "Expected a workspace of " + std::to_string(work->workspace_bytes) +
+                      " bytes, as phase 1 told, but got " + std::to_string(workspaceSize)};
     }
     if (workspace == nullptr && work->workspace_bytes > 0) {
-      throw Error{kParamNullptr, "Expected a workspace of " + std::to_string(work->workspace_bytes) +
+      throw Error{kParamNullptr, "Expected a workspace of " +
+                                     std::to_string(work->workspace_bytes) +
                                      " bytes, but its address is null"};
     }
-    if (!Consume(executor)) throw Error{kParamInvalid, "phase 2 of the executor runs on another thread already"};
+    if (!Consume(executor))
+      throw Error{kParamInvalid, "phase 2 of the executor runs on another thread already"};
     Run(*work, static_cast<char*>(workspace), stream);
     return kSuccess;
   });

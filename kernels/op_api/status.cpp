@@ -12,7 +12,8 @@ thread_local std::string last_error;
 
 aclnnStatus Report(const Error& error) {
   last_error = "aclnnGroupNormBackward: " + error.text;
-  if (const auto log = Calls().aclAppLog) log(ACL_ERROR, "aclnnGroupNormBackward", "", 0, "%s", last_error.c_str());
+  if (const auto log = Calls().aclAppLog)
+    log(ACL_ERROR, "aclnnGroupNormBackward", "", 0, "%s", last_error.c_str());
   return error.status;
 }
 

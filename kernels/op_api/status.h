@@ -1,4 +1,5 @@
-// The status codes of the aclnn API that this library returns, and how an error leaves it. No check belongs here.
+// The status codes of the aclnn API that this library returns, and how an error leaves it. No check
+// belongs here.
 #pragma once
 
 #include <string>

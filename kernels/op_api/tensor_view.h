@@ -1,4 +1,5 @@
-// An aclTensor as plain data, which outlives it: what phase 2 and the checks work on. Nothing is copied on the device here.
+// An aclTensor as plain data, which outlives it: what phase 2 and the checks work on. Nothing is
+// copied on the device here.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
-// The C interface of the kernel library, the one file that holds code for the device: what the host side looks up in it. No
-// CANN header may be included here, so that both sides build without the other's tools.
+// The C interface of the kernel library, the one file that holds code for the device: what the host
+// side looks up in it. No CANN header may be included here, so that both sides build without the
+// other's tools.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +11,8 @@
 
 extern "C" {
 
-// Everything that one call of the kernel needs; device addresses of contiguous data. Outputs that the problem's mask drops,
-// and an absent weight, are null.
+// Everything that one call of the kernel needs; device addresses of contiguous data. Outputs that
+// the problem's mask drops, and an absent weight, are null.
 struct GroupNormGradLaunch {
   const group_norm_grad::Problem* problem;
   const group_norm_grad::Platform* platform;
@@ -27,7 +28,8 @@ struct GroupNormGradLaunch {
   void* workspace;  // plan->workspace_bytes
 };
 
-// Enqueues the kernel on the stream; what it needs of *launch is read before it returns. 0, or the error of the runtime.
+// Enqueues the kernel on the stream; what it needs of *launch is read before it returns. 0, or the
+// error of the runtime.
 int32_t GroupNormGradKernelLaunch(const GroupNormGradLaunch* launch, void* stream);
 
 // sizeof(GroupNormGradTiling) that the library was built with: host and device must agree on it.

@@ -1,5 +1,5 @@
-// Running a plan on the device: finds the kernel library of the platform's architecture and hands the call to it. Used by the
-// C API and by the torch binding; knows neither.
+// Running a plan on the device: finds the kernel library of the platform's architecture and hands
+// the call to it. Used by the C API and by the torch binding; knows neither.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct LaunchStatus {
   explicit operator bool() const { return result == LaunchResult::kLaunched; }
 };
 
-// Whether there is a kernel library for the architecture: kLaunched or kNoKernelLibrary. To be asked before anything is
-// queued, because later there is nobody to tell.
+// Whether there is a kernel library for the architecture: kLaunched or kNoKernelLibrary. To be
+// asked before anything is queued, because later there is nobody to tell.
 LaunchStatus FindKernelLibrary(int32_t arch);
 
 // Enqueues the plan's kernel on the stream. Nothing is enqueued for a plan of no blocks.

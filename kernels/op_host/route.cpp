@@ -6,12 +6,13 @@
 namespace group_norm_grad {
 namespace {
 
-// "Ascend910B" without a digit, and with "Pro" or "Premium", are parts of the first generation; "Ascend910B1" is not.
-constexpr std::array<std::string_view, 5> kTrainingSeries = {"Ascend910A", "Ascend910B", "Ascend910ProA",
-                                                             "Ascend910ProB", "Ascend910PremiumA"};
+// "Ascend910B" without a digit, and with "Pro" or "Premium", are parts of the first generation;
+// "Ascend910B1" is not.
+constexpr std::array<std::string_view, 5> kTrainingSeries = {
+    "Ascend910A", "Ascend910B", "Ascend910ProA", "Ascend910ProB", "Ascend910PremiumA"};
 
-// A member of a family that the platform table does not list runs with the plan of the family's smallest one: on more cores
-// than planned for, the kernel is right and merely leaves some idle.
+// A member of a family that the platform table does not list runs with the plan of the family's
+// smallest one: on more cores than planned for, the kernel is right and merely leaves some idle.
 struct Family {
   std::string_view prefix;
   std::string_view smallest;
@@ -19,7 +20,9 @@ struct Family {
 constexpr std::array<Family, 2> kFamilies = {
     {{"Ascend910B", "Ascend910B4"}, {"Ascend910_93", "Ascend910_9362"}}};
 
-bool StartsWith(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
+bool StartsWith(std::string_view text, std::string_view prefix) {
+  return text.substr(0, prefix.size()) == prefix;
+}
 
 }  // namespace
 
@@ -36,8 +39,10 @@ Route FindRoute(const char* soc) {
 }
 
 std::string UnsupportedText(const char* soc) {
-  std::string text = std::string("group_norm_grad has no kernel for the NPU '") + (soc ? soc : "unknown") +
-                     "'; it runs on Ascend910B1 to B4, Ascend910_93* and Ascend950*, and with composed operators on";
+  std::string text = std::string("group_norm_grad has no kernel for the NPU '") +
+                     (soc ? soc : "unknown") +
+                     "'; it runs on Ascend910B1 to B4, Ascend910_93* and Ascend950*, and with "
+                     "composed operators on";
   for (const std::string_view training : kTrainingSeries) text.append(" ").append(training);
   return text;
 }

@@ -1,4 +1,5 @@
-// What runs on which product, by the name that the runtime gives it. Pure; knows no tensor and no device.
+// What runs on which product, by the name that the runtime gives it. Pure; knows no tensor and no
+// device.
 #pragma once
 
 #include <string>

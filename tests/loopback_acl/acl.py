@@ -10,7 +10,12 @@ HOST_TO_HOST, HOST_TO_DEVICE, DEVICE_TO_HOST, DEVICE_TO_DEVICE = range(4)
 HOST_FUNCTION = ctypes.CFUNCTYPE(None, c_void_p)
 
 library = ctypes.CDLL("libascendcl.so")
-for _name in ("LoopbackAclLiveAllocations", "LoopbackAclLiveBytes", "LoopbackAclViolations", "LoopbackAclTasksRun"):
+for _name in (
+    "LoopbackAclLiveAllocations",
+    "LoopbackAclLiveBytes",
+    "LoopbackAclViolations",
+    "LoopbackAclTasksRun",
+):
     getattr(library, _name).restype = ctypes.c_uint64
 library.LoopbackAclView.restype = c_void_p
 library.aclGetRecentErrMsg.restype = ctypes.c_char_p

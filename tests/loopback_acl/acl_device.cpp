@@ -1,5 +1,6 @@
-// The ACL calls about the process and its devices: initialisation, device and context choice, names, options, error text,
-// log. Declared by the real ACL headers, so that a wrong signature does not compile.
+// The ACL calls about the process and its devices: initialisation, device and context choice,
+// names, options, error text, log. Declared by the real ACL headers, so that a wrong signature does
+// not compile.
 #include <acl/acl.h>
 #include <unistd.h>
 
@@ -28,7 +29,8 @@ std::map<std::pair<int32_t, int32_t>, int64_t> context_options;  // by device an
 
 // A context is its device's: the handle is the address of that device's element.
 char* Contexts() {
-  static std::vector<char>* contexts = new std::vector<char>(static_cast<size_t>(Config::Get().devices));
+  static std::vector<char>* contexts =
+      new std::vector<char>(static_cast<size_t>(Config::Get().devices));
   return contexts->data();
 }
 
@@ -54,8 +56,10 @@ aclError aclFinalize() {
   initialized = false;
   const uint64_t live = LoopbackAclLiveAllocations();
   if (live > 0) {
-    std::fprintf(stderr, "loopback_acl: LEAK: %llu device allocation(s), %llu bytes, live at aclFinalize\n",
-                 static_cast<unsigned long long>(live), static_cast<unsigned long long>(LoopbackAclLiveBytes()));
+    std::fprintf(stderr,
+                 "loopback_acl: LEAK: %llu device allocation(s), %llu bytes, live at aclFinalize\n",
+                 static_cast<unsigned long long>(live),
+                 static_cast<unsigned long long>(LoopbackAclLiveBytes()));
   }
   return ACL_SUCCESS;
 }
@@ -100,7 +104,8 @@ aclError aclrtGetCurrentContext(aclrtContext* context) {
 
 aclError aclrtSetCurrentContext(aclrtContext context) {
   const int64_t device = static_cast<char*>(context) - Contexts();
-  if (context == nullptr || !IsDevice(device)) return Fail(ACL_ERROR_RT_CONTEXT_NULL, "unknown context");
+  if (context == nullptr || !IsDevice(device))
+    return Fail(ACL_ERROR_RT_CONTEXT_NULL, "unknown context");
   SetCurrentDevice(static_cast<int32_t>(device));
   return ACL_SUCCESS;
 }
@@ -161,7 +166,12 @@ aclError aclrtCtxGetSysParamOpt(aclSysParamOpt option, int64_t* value) {
   return ACL_SUCCESS;
 }
 
-// These two set modes that have no meaning without a device.
+// These set modes that have no meaning without a device.
+aclError aclrtSetStreamOverflowSwitch(aclrtStream stream, uint32_t flag) {
+  (void)stream, (void)flag;
+  return ACL_SUCCESS;
+}
+
 aclError aclrtSetDeviceSatMode(aclrtFloatOverflowMode mode) {
   (void)mode;
   return ACL_SUCCESS;
@@ -174,9 +184,11 @@ aclError aclrtSetOpExecuteTimeOut(uint32_t timeout) {
 
 const char* aclGetRecentErrMsg() { return loopback_acl::RecentErrorText(); }
 
-void aclAppLog(aclLogLevel level, const char* function, const char* file, uint32_t line, const char* format, ...) {
+void aclAppLog(aclLogLevel level, const char* function, const char* file, uint32_t line,
+               const char* format, ...) {
   if (!Config::Get().log) return;
-  std::fprintf(stderr, "loopback_acl: log %d %s (%s:%u): ", static_cast<int>(level), function, file, line);
+  std::fprintf(stderr, "loopback_acl: log %d %s (%s:%u): ", static_cast<int>(level), function, file,
+               line);
   va_list arguments;
   va_start(arguments, format);
   std::vfprintf(stderr, format, arguments);

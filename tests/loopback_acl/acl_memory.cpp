@@ -1,4 +1,5 @@
-// The ACL calls about memory: allocation on device and host, copies whose direction and extent are checked, fills.
+// The ACL calls about memory: allocation on device and host, copies whose direction and extent are
+// checked, fills.
 #include <acl/acl.h>
 
 #include <cstdlib>
@@ -54,11 +55,13 @@ bool SidesOf(aclrtMemcpyKind kind, const void* dst, const void* src, Sides* side
   return false;
 }
 
-// The pointer to use on the host for one side of a copy; null with the reason when the side is not what the kind says.
+// The pointer to use on the host for one side of a copy; null with the reason when the side is not
+// what the kind says.
 void* HostPointer(const void* address, size_t bytes, bool on_device, std::string* why) {
   if (on_device) return DeviceMemory::Get().View(address, bytes, why);
   if (address == nullptr || DeviceMemory::Get().Owns(address)) {
-    *why = address ? "device memory was given as host memory" : "a null pointer was given as host memory";
+    *why = address ? "device memory was given as host memory"
+                   : "a null pointer was given as host memory";
     return nullptr;
   }
   return const_cast<void*>(address);
@@ -82,8 +85,8 @@ std::string Fill(void* address, int32_t value, size_t bytes) {
   return {};
 }
 
-// What is illegal at the call is refused at the call; a copy that becomes illegal before its turn (memory freed under
-// it) is a violation.
+// What is illegal at the call is refused at the call; a copy that becomes illegal before its turn
+// (memory freed under it) is a violation.
 template <typename Work>
 int EnqueueChecked(aclrtStream handle, const Work& work) {
   const auto stream = loopback_acl::FindStream(handle);
@@ -96,8 +99,9 @@ int EnqueueChecked(aclrtStream handle, const Work& work) {
 }
 
 int TooLong(size_t bytes, size_t room) {
-  return Fail(ACL_ERROR_INVALID_PARAM,
-              "count " + std::to_string(bytes) + " is more than the destination's " + std::to_string(room));
+  return Fail(
+      ACL_ERROR_INVALID_PARAM,
+      "count " + std::to_string(bytes) + " is more than the destination's " + std::to_string(room));
 }
 
 }  // namespace
@@ -106,7 +110,8 @@ extern "C" {
 
 aclError aclrtMalloc(void** address, size_t bytes, aclrtMemMallocPolicy policy) {
   (void)policy;
-  if (CurrentDevice() < 0) return Fail(ACL_ERROR_RT_CONTEXT_NULL, "aclrtMalloc: this thread has chosen no device");
+  if (CurrentDevice() < 0)
+    return Fail(ACL_ERROR_RT_CONTEXT_NULL, "aclrtMalloc: this thread has chosen no device");
   if (bytes == 0) return Fail(ACL_ERROR_INVALID_PARAM, "aclrtMalloc of 0 bytes");
   void* memory = DeviceMemory::Get().Allocate(bytes, CurrentDevice());
   if (memory == nullptr) return Fail(ACL_ERROR_RT_MEMORY_ALLOCATION, "out of device memory");
@@ -155,8 +160,8 @@ aclError aclrtMemcpy(void* dst, size_t room, const void* src, size_t bytes, aclr
   return why.empty() ? ACL_SUCCESS : Fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtMemcpy: " + why);
 }
 
-aclError aclrtMemcpyAsync(void* dst, size_t room, const void* src, size_t bytes, aclrtMemcpyKind kind,
-                          aclrtStream stream) {
+aclError aclrtMemcpyAsync(void* dst, size_t room, const void* src, size_t bytes,
+                          aclrtMemcpyKind kind, aclrtStream stream) {
   if (bytes > room) return TooLong(bytes, room);
   Sides sides;
   if (!SidesOf(kind, dst, src, &sides)) return Fail(ACL_ERROR_INVALID_PARAM, "unknown copy kind");
@@ -174,7 +179,8 @@ aclError aclrtMemset(void* address, size_t room, int32_t value, size_t bytes) {
   return why.empty() ? ACL_SUCCESS : Fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtMemset: " + why);
 }
 
-aclError aclrtMemsetAsync(void* address, size_t room, int32_t value, size_t bytes, aclrtStream stream) {
+aclError aclrtMemsetAsync(void* address, size_t room, int32_t value, size_t bytes,
+                          aclrtStream stream) {
   if (bytes > room) return TooLong(bytes, room);
   std::string why;
   if (DeviceMemory::Get().View(address, bytes, &why) == nullptr) {
@@ -185,7 +191,8 @@ aclError aclrtMemsetAsync(void* address, size_t room, int32_t value, size_t byte
 
 aclError aclrtGetMemInfo(aclrtMemAttr attribute, size_t* free_bytes, size_t* total_bytes) {
   (void)attribute;
-  if (CurrentDevice() < 0) return Fail(ACL_ERROR_RT_CONTEXT_NULL, "this thread has chosen no device");
+  if (CurrentDevice() < 0)
+    return Fail(ACL_ERROR_RT_CONTEXT_NULL, "this thread has chosen no device");
   DeviceMemory::Get().Info(CurrentDevice(), free_bytes, total_bytes);
   return ACL_SUCCESS;
 }

@@ -16,8 +16,8 @@
 namespace loopback_acl {
 namespace {
 
-// Handles are looked up, never dereferenced and never given twice: a stale one is an error, not a crash, and not another
-// stream.
+// Handles are looked up, never dereferenced and never given twice: a stale one is an error, not a
+// crash, and not another stream.
 struct Registry {
   std::mutex mutex;
   uintptr_t handles_made = 0;
@@ -73,7 +73,8 @@ std::shared_ptr<Stream> FindStream(void* handle) {
 
 int BadStream(void* handle) {
   return handle ? Fail(ACL_ERROR_INVALID_RESOURCE_HANDLE, "unknown stream")
-                : Fail(ACL_ERROR_RT_CONTEXT_NULL, "no default stream: this thread has chosen no device");
+                : Fail(ACL_ERROR_RT_CONTEXT_NULL,
+                       "no default stream: this thread has chosen no device");
 }
 
 }  // namespace loopback_acl
@@ -185,7 +186,8 @@ aclError aclrtRecordEvent(aclrtEvent handle, aclrtStream stream_handle) {
   return ACL_SUCCESS;
 }
 
-// On hardware this makes a SYNC event wait anew. Here a wait already looks only at the records before it.
+// On hardware this makes a SYNC event wait anew. Here a wait already looks only at the records
+// before it.
 aclError aclrtResetEvent(aclrtEvent handle, aclrtStream stream) {
   (void)stream;
   return ShareEvent(handle) ? ACL_SUCCESS : BadEvent();
@@ -211,7 +213,8 @@ aclError aclrtSynchronizeEvent(aclrtEvent handle) {
 aclError aclrtQueryEventStatus(aclrtEvent handle, aclrtEventRecordedStatus* status) {
   const auto event = ShareEvent(handle);
   if (!event) return BadEvent();
-  *status = event->Done() ? ACL_EVENT_RECORDED_STATUS_COMPLETE : ACL_EVENT_RECORDED_STATUS_NOT_READY;
+  *status =
+      event->Done() ? ACL_EVENT_RECORDED_STATUS_COMPLETE : ACL_EVENT_RECORDED_STATUS_NOT_READY;
   return ACL_SUCCESS;
 }
 
@@ -221,7 +224,8 @@ aclError aclrtEventElapsedTime(float* milliseconds, aclrtEvent start, aclrtEvent
   if (!first || !last) return BadEvent();
   const int64_t begin = first->CompletionNanoseconds();
   const int64_t finish = last->CompletionNanoseconds();
-  if (begin < 0 || finish < 0) return Fail(ACL_ERROR_RT_EVENT_TIMESTAMP_INVALID, "an event has no time yet");
+  if (begin < 0 || finish < 0)
+    return Fail(ACL_ERROR_RT_EVENT_TIMESTAMP_INVALID, "an event has no time yet");
   *milliseconds = static_cast<float>(finish - begin) * 1e-6f;
   return ACL_SUCCESS;
 }

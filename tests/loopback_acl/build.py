@@ -26,8 +26,10 @@ TORCH_NPU_SITE = Path(
 STUB_LIBRARIES = ("libhccl.so", "libge_runner.so", "libgraph.so", "libacl_tdt_channel.so")
 # Called at load or on the way to aclopCompileAndExecute, and of no meaning without a device: these succeed. Everything else
 # that is not implemented fails and says its name.
-HARMLESS = re.compile(r"Msprof\w+|rt\w+Register|aclop(Create|Destroy|Set)\w+|acl(Create|Destroy)(DataBuffer|TensorDesc)|"
-                      r"aclSetTensor\w+|aclmdl(Init|Finalize|Set)Dump|aclGetTensorDesc\w+")
+HARMLESS = re.compile(
+    r"Msprof\w+|rt\w+Register|aclop(Create|Destroy|Set)\w+|acl(Create|Destroy)(DataBuffer|TensorDesc)|"
+    r"aclSetTensor\w+|aclmdl(Init|Finalize|Set)Dump|aclGetTensorDesc\w+"
+)
 # What an executable or library may leave undefined because every process has it.
 EVERYWHERE = re.compile(r"_|Py|GOMP_|omp_")
 
@@ -51,7 +53,18 @@ def fetch_torch_npu() -> None:
     with tempfile.TemporaryDirectory(dir=TORCH_NPU_SITE.parent) as scratch:
         wanted = f"torch_npu=={TORCH_NPU_VERSION}"
         subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", scratch, wanted], check=True
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-deps",
+                "--target",
+                scratch,
+                wanted,
+            ],
+            check=True,
         )
         shutil.copytree(scratch, TORCH_NPU_SITE)
 
@@ -69,7 +82,9 @@ def torch_dir() -> Path:
 
 
 def _symbols(library: Path, *options: str) -> set[str]:
-    out = subprocess.run(["nm", "-D", *options, str(library)], check=True, capture_output=True, text=True).stdout
+    out = subprocess.run(
+        ["nm", "-D", *options, str(library)], check=True, capture_output=True, text=True
+    ).stdout
     names = (line.split()[-1] for line in out.splitlines() if " w " not in line)
     return {name.split("@")[0] for name in names}
 
@@ -81,7 +96,9 @@ def missing_symbols(provided: Iterable[Path]) -> list[str]:
     users = [library for library in users if "atb" not in library.name]
     needed: set[str] = set().union(*(_symbols(library, "--undefined-only") for library in users))
     have = [*users, *provided, *(torch_dir() / "lib").glob("*.so*")]
-    listing = subprocess.run(["ldd", str(torch_dir() / "lib" / "libtorch_cpu.so")], check=True, capture_output=True)
+    listing = subprocess.run(
+        ["ldd", str(torch_dir() / "lib" / "libtorch_cpu.so")], check=True, capture_output=True
+    )
     have += [Path(path) for path in re.findall(r"=> (/\S+)", listing.stdout.decode())]
     for library in have:
         needed -= _symbols(library, "--defined-only")
@@ -103,7 +120,11 @@ def stub_source(symbols: Iterable[str]) -> str:
 
 
 def compile_and_link(
-    output: Path, sources: Sequence[Path], flags: Sequence[str] = (), link: Sequence[str] = (), shared: bool = True
+    output: Path,
+    sources: Sequence[Path],
+    flags: Sequence[str] = (),
+    link: Sequence[str] = (),
+    shared: bool = True,
 ) -> None:
     """One library or program; objects are compiled two at a time."""
     compiler = os.environ.get("CXX", "g++").split()
@@ -112,7 +133,17 @@ def compile_and_link(
 
     def build(source: Path) -> Path:
         target = objects / (source.stem + ".o")
-        command = [*compiler, "-std=c++17", "-O1", "-g1", "-fPIC", "-Wall", "-Wextra", "-pthread", *flags]
+        command = [
+            *compiler,
+            "-std=c++17",
+            "-O1",
+            "-g1",
+            "-fPIC",
+            "-Wall",
+            "-Wextra",
+            "-pthread",
+            *flags,
+        ]
         if source.suffix == ".c":
             command = ["gcc", "-O1", "-fPIC"]
         subprocess.run([*command, "-c", str(source), "-o", str(target)], check=True)
@@ -122,13 +153,17 @@ def compile_and_link(
         built = [str(path) for path in pool.map(build, sources)]
     kind = ["-shared", f"-Wl,-soname,{output.name}"] if shared else []
     sanitize = [flag for flag in flags if flag.startswith("-fsanitize")]
-    subprocess.run([*compiler, *kind, *sanitize, "-pthread", *built, "-o", str(output), *link], check=True)
+    subprocess.run(
+        [*compiler, *kind, *sanitize, "-pthread", *built, "-o", str(output), *link], check=True
+    )
     shutil.rmtree(objects)
 
 
 def cached(name: str, inputs: Iterable[Path], flags: Sequence[str], make) -> Path:
     """The directory that make(directory) filled, made anew when a source, a flag or this file changed."""
-    digest = hashlib.sha256(repr((name, tuple(flags), str(torch_dir()), str(torch_npu_dir()))).encode())
+    digest = hashlib.sha256(
+        repr((name, tuple(flags), str(torch_dir()), str(torch_npu_dir()))).encode()
+    )
     for path in sorted({*inputs, *HERE.glob("*.py")}):
         digest.update(path.name.encode() + path.read_bytes())
     directory = CACHE / f"{name}-{digest.hexdigest()[:16]}"
@@ -154,12 +189,18 @@ def runtime(sanitizer: str | None = None, aten: bool = True) -> Path:
     With aten, libopapi.so holds the support operators over ATen and the stubs for torch_npu are there; without, it is the
     torch-free copy alone, for C programs.
     """
-    flags = [f"-I{path}" for path in [*acl_include_dirs(), HERE, ROOT / "kernels" / "op_api" / "include"]]
+    flags = [
+        f"-I{path}" for path in [*acl_include_dirs(), HERE, ROOT / "kernels" / "op_api" / "include"]
+    ]
     if sanitizer:
         flags += [f"-fsanitize={sanitizer}"]
-    acl = [HERE / f"{name}.cpp" for name in ("acl_device", "acl_memory", "acl_streams", "memory", "runtime", "stream")]
+    acl = [
+        HERE / f"{name}.cpp"
+        for name in ("acl_device", "acl_memory", "acl_streams", "memory", "runtime", "stream")
+    ]
     base = [HERE / "nnopbase.cpp", HERE / "executors.cpp"]
     operators = HERE / ("opapi_aten.cpp" if aten else "opapi_copy.cpp")
+    builtin = HERE / "opapi_builtin.cpp"
     compiler = HERE / "acl_op_compiler.cpp"
     headers = [*HERE.glob("*.h"), *(ROOT / "kernels" / "op_api" / "include").rglob("*.h")]
 
@@ -173,9 +214,19 @@ def runtime(sanitizer: str | None = None, aten: bool = True) -> Path:
             torch_flags = ["-std=c++20", "-isystem", str(include)]
             torch_link = [f"-L{torch_dir() / 'lib'}", "-ltorch_cpu", "-lc10"]
         compile_and_link(
-            directory / "libopapi.so", [operators], [*flags, *torch_flags], [*here, "-lnnopbase", *torch_link]
+            directory / "libopapi.so",
+            [operators],
+            [*flags, *torch_flags],
+            [*here, "-lnnopbase", *torch_link],
         )
         if aten:
+            (directory / "builtin").mkdir()
+            compile_and_link(
+                directory / "builtin" / "libopapi_nn.so",
+                [builtin],
+                [*flags, *torch_flags],
+                [*here, "-lnnopbase", *torch_link],
+            )
             compile_and_link(directory / "libacl_op_compiler.so", [compiler], flags, here)
             stubs = directory / "stubs.c"
             stubs.write_text(stub_source(missing_symbols(directory.glob("*.so"))))
@@ -185,7 +236,7 @@ def runtime(sanitizer: str | None = None, aten: bool = True) -> Path:
                 source = stubs if library == "libge_runner.so" else empty
                 compile_and_link(directory / library, [source])
 
-    inputs = [*acl, *base, operators, compiler, *headers]
+    inputs = [*acl, *base, operators, builtin, compiler, *headers]
     return cached("aten" if aten else "plain", inputs, flags, make)
 
 
@@ -203,7 +254,9 @@ def kernel(libraries: Path, sanitizer: str | None = None) -> Path:
 
     def make(directory: Path) -> None:
         name = "libgroup_norm_grad_kernel_2201.so"
-        compile_and_link(directory / name, sources, flags, [f"-L{libraries}", "-lascendcl", "-Wl,--no-undefined"])
+        compile_and_link(
+            directory / name, sources, flags, [f"-L{libraries}", "-lascendcl", "-Wl,--no-undefined"]
+        )
         (directory / "libgroup_norm_grad_kernel_3510.so").symlink_to(name)
 
     inputs = [path for suffix in ("*.h", "*.cpp") for path in kernels.rglob(suffix)]
@@ -212,4 +265,5 @@ def kernel(libraries: Path, sanitizer: str | None = None) -> Path:
 
 if __name__ == "__main__":
     fetch_torch_npu()
-    print(runtime())
+    if "--fetch" not in sys.argv:
+        print(runtime())

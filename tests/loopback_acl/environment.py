@@ -60,5 +60,15 @@ def run(command: Sequence[str | Path], env: dict[str, str], timeout: float = 600
 def run_suite(name: str, env: dict[str, str], *options: str) -> str:
     """Runs tests/loopback_acl/suites/<name>.py under pytest in a process of its own."""
     suite = build.HERE / "suites" / f"{name}.py"
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", str(suite)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        str(suite),
+    ]
     return run([*command, *options], env)

@@ -1,4 +1,5 @@
-// The two calls of the aclnn base library that manage executors of the loopback runtime's own operators.
+// The two calls of the aclnn base library that manage executors of the loopback runtime's own
+// operators.
 #include "operator.h"
 
 extern "C" {

@@ -1,5 +1,5 @@
-// libgroup_norm_grad_kernel_<arch>.so of the loopback runtime: the kernel's device is the executor, with every check on, in the
-// order of the stream. What the executor finds is a violation.
+// libgroup_norm_grad_kernel_<arch>.so of the loopback runtime: the kernel's device is the executor,
+// with every check on, in the order of the stream. What the executor finds is a violation.
 #include <acl/acl.h>
 
 #include <atomic>
@@ -29,13 +29,16 @@ uint64_t Number(const char* name, uint64_t otherwise) {
   return text && *text ? std::strtoull(text, nullptr, 10) : otherwise;
 }
 
-// The executor checks accesses against these sizes, so they are the tensors' and not the allocations'.
+// The executor checks accesses against these sizes, so they are the tensors' and not the
+// allocations'.
 executor::ConstBuffer Input(const void* address, int64_t elements, group_norm_grad::DType dtype) {
   const auto bytes = static_cast<uint64_t>(elements * group_norm_grad::SizeOf(dtype));
-  return bytes == 0 ? executor::ConstBuffer{} : executor::ConstBuffer{LoopbackAclView(address, bytes), bytes};
+  return bytes == 0 ? executor::ConstBuffer{}
+                    : executor::ConstBuffer{LoopbackAclView(address, bytes), bytes};
 }
 
-executor::MutableBuffer Output(void* address, bool wanted, int64_t elements, group_norm_grad::DType dtype) {
+executor::MutableBuffer Output(void* address, bool wanted, int64_t elements,
+                               group_norm_grad::DType dtype) {
   if (!wanted) return {};
   const executor::ConstBuffer buffer = Input(address, elements, dtype);
   return {const_cast<void*>(buffer.data), buffer.bytes};
@@ -51,9 +54,12 @@ void Run(const Call& call) {
   buffers.rstd = Input(call.at.rstd, problem.N * problem.G, problem.stat_dtype);
   if (problem.has_weight) buffers.weight = Input(call.at.weight, problem.C, problem.weight_dtype);
   buffers.grad_input = Output(call.at.grad_input, problem.output_mask[0], numel, problem.dtype);
-  buffers.grad_weight = Output(call.at.grad_weight, problem.output_mask[1], problem.C, problem.weight_dtype);
-  buffers.grad_bias = Output(call.at.grad_bias, problem.output_mask[2], problem.C, problem.weight_dtype);
-  // The executor has a workspace of its own; the caller's is overwritten, so that one in use by others shows.
+  buffers.grad_weight =
+      Output(call.at.grad_weight, problem.output_mask[1], problem.C, problem.weight_dtype);
+  buffers.grad_bias =
+      Output(call.at.grad_bias, problem.output_mask[2], problem.C, problem.weight_dtype);
+  // The executor has a workspace of its own; the caller's is overwritten, so that one in use by
+  // others shows.
   const auto workspace_bytes = static_cast<uint64_t>(call.plan.workspace_bytes);
   if (void* workspace = LoopbackAclView(call.at.workspace, workspace_bytes)) {
     std::memset(workspace, 0x7F, workspace_bytes);
@@ -84,12 +90,13 @@ void RunAndDelete(void* argument) {
 
 extern "C" {
 
-__attribute__((visibility("default"))) int32_t GroupNormGradKernelLaunch(const GroupNormGradLaunch* launch,
-                                                                         void* stream) {
+__attribute__((visibility("default"))) int32_t GroupNormGradKernelLaunch(
+    const GroupNormGradLaunch* launch, void* stream) {
   const int32_t device = LoopbackAclStreamDevice(stream);
-  for (const void* address : {launch->grad_out, launch->input, launch->mean, launch->rstd, launch->weight,
-                              static_cast<const void*>(launch->grad_input), static_cast<const void*>(launch->grad_weight),
-                              static_cast<const void*>(launch->grad_bias), static_cast<const void*>(launch->workspace)}) {
+  for (const void* address :
+       {launch->grad_out, launch->input, launch->mean, launch->rstd, launch->weight,
+        static_cast<const void*>(launch->grad_input), static_cast<const void*>(launch->grad_weight),
+        static_cast<const void*>(launch->grad_bias), static_cast<const void*>(launch->workspace)}) {
     // A stream that does not exist is the launch's own error.
     if (address != nullptr && device >= 0 && LoopbackAclDeviceOf(address) != device) {
       LoopbackAclViolation("an argument of the kernel is not on the stream's device");
@@ -105,5 +112,7 @@ __attribute__((visibility("default"))) uint64_t GroupNormGradKernelTilingBytes(v
   return sizeof(group_norm_grad::GroupNormGradTiling);
 }
 
-__attribute__((visibility("default"))) uint64_t LoopbackKernelCalls(void) { return calls_run.load(); }
+__attribute__((visibility("default"))) uint64_t LoopbackKernelCalls(void) {
+  return calls_run.load();
+}
 }

@@ -1,5 +1,5 @@
-/* What the loopback runtime offers beyond ACL, to the operators that run on it and to the tests. Nothing of the product may
- * include this. */
+/* What the loopback runtime offers beyond ACL, to the operators that run on it and to the tests.
+ * Nothing of the product may include this. */
 #pragma once
 
 #include <stdint.h>
@@ -8,11 +8,12 @@
 extern "C" {
 #endif
 
-/* The host memory behind [address, address + bytes) of device memory, for code that plays the device. Null after a violation
- * when one live allocation does not hold all of it. */
+/* The host memory behind [address, address + bytes) of device memory, for code that plays the
+ * device. Null after a violation when one live allocation does not hold all of it. */
 void* LoopbackAclView(const void* address, uint64_t bytes);
 
-/* Reports a broken rule: printed, the stream that runs now fails, and the process will end with exit code 97. */
+/* Reports a broken rule: printed, the stream that runs now fails, and the process will end with
+ * exit code 97. */
 void LoopbackAclViolation(const char* text);
 uint64_t LoopbackAclViolations(void);
 

@@ -15,8 +15,8 @@ namespace loopback_acl {
 namespace {
 
 constexpr size_t kAlignment = 512;
-constexpr size_t kRedZone = 512;      // behind every allocation
-constexpr int kPoison = 0xFF;         // a NaN in float32, float16 and bfloat16, -1 in integers
+constexpr size_t kRedZone = 512;  // behind every allocation
+constexpr int kPoison = 0xFF;     // a NaN in float32, float16 and bfloat16, -1 in integers
 constexpr int kRedZonePattern = 0xA5;
 constexpr size_t kPunchBytes = size_t{1} << 20;  // give pages back to the host from this size on
 
@@ -29,7 +29,8 @@ std::string Describe(const void* address, size_t bytes) {
 }  // namespace
 
 DeviceMemory& DeviceMemory::Get() {
-  static DeviceMemory* memory = new DeviceMemory;  // never destroyed: streams may outlive static destruction
+  static DeviceMemory* memory =
+      new DeviceMemory;  // never destroyed: streams may outlive static destruction
   return *memory;
 }
 
@@ -41,8 +42,10 @@ DeviceMemory::DeviceMemory() {
     std::perror("loopback_acl: cannot create the device memory");
     std::abort();
   }
-  void* view = mmap(nullptr, arena_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memory_file_, 0);
-  void* device = mmap(nullptr, arena_bytes_, PROT_NONE, MAP_SHARED | MAP_NORESERVE, memory_file_, 0);
+  void* view = mmap(nullptr, arena_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                    memory_file_, 0);
+  void* device =
+      mmap(nullptr, arena_bytes_, PROT_NONE, MAP_SHARED | MAP_NORESERVE, memory_file_, 0);
   if (view == MAP_FAILED || device == MAP_FAILED) {
     std::perror("loopback_acl: cannot map the device memory");
     std::abort();
@@ -141,8 +144,8 @@ void* DeviceMemory::View(const void* address, size_t bytes, std::string* why) co
   uintptr_t start = 0;
   const Block* block = Find(value, &start);
   if (block == nullptr) {
-    *why = Describe(address, bytes) + (Owns(address) ? " is freed or unallocated device memory"
-                                                      : " is not device memory");
+    *why = Describe(address, bytes) +
+           (Owns(address) ? " is freed or unallocated device memory" : " is not device memory");
     return nullptr;
   }
   if (value - start > block->bytes || bytes > block->bytes - (value - start)) {

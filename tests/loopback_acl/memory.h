@@ -1,5 +1,5 @@
-// Device memory of the loopback runtime: addresses that the host cannot dereference, backed by host memory. No ACL call
-// is defined here.
+// Device memory of the loopback runtime: addresses that the host cannot dereference, backed by host
+// memory. No ACL call is defined here.
 #pragma once
 
 #include <cstddef>
@@ -10,9 +10,10 @@
 
 namespace loopback_acl {
 
-// Each page is mapped twice: at the device address, which is all that a caller of the runtime ever sees, without any
-// access right; and at the view, through which the runtime copies and runs kernels. A host access to device memory
-// is therefore a segmentation fault, as it must be, and never a silent success.
+// Each page is mapped twice: at the device address, which is all that a caller of the runtime ever
+// sees, without any access right; and at the view, through which the runtime copies and runs
+// kernels. A host access to device memory is therefore a segmentation fault, as it must be, and
+// never a silent success.
 class DeviceMemory {
  public:
   static DeviceMemory& Get();
@@ -20,7 +21,8 @@ class DeviceMemory {
   // Poisoned memory of that device, 512-byte aligned as the real one's; null when there is no room.
   void* Allocate(size_t bytes, int32_t device);
 
-  // False, with the reason, when the address is no live allocation or something was written past its end.
+  // False, with the reason, when the address is no live allocation or something was written past
+  // its end.
   bool Free(const void* address, std::string* why);
 
   // Whether the address belongs to the device address range, allocated or not.
@@ -29,7 +31,8 @@ class DeviceMemory {
   // The device that owns the live allocation around the address, or -1.
   int32_t DeviceOf(const void* address) const;
 
-  // The view of [address, address + bytes), or null with the reason unless one live allocation holds all of it.
+  // The view of [address, address + bytes), or null with the reason unless one live allocation
+  // holds all of it.
   void* View(const void* address, size_t bytes, std::string* why) const;
 
   void Info(int32_t device, size_t* free_bytes, size_t* total_bytes) const;
@@ -52,7 +55,7 @@ class DeviceMemory {
   uintptr_t device_base_ = 0;
   uintptr_t view_base_ = 0;
   size_t arena_bytes_ = 0;
-  size_t device_bytes_ = 0;            // what one device offers
+  size_t device_bytes_ = 0;  // what one device offers
   int memory_file_ = -1;
   std::map<uintptr_t, Block> live_;    // by device address
   std::map<uintptr_t, size_t> holes_;  // free ranges, by device address, merged

@@ -1,4 +1,5 @@
-// libnnopbase of the loopback runtime: the descriptors that aclnn operators take. Holds no operator.
+// libnnopbase of the loopback runtime: the descriptors that aclnn operators take. Holds no
+// operator.
 #include "nnopbase.h"
 
 #include <algorithm>
@@ -68,12 +69,18 @@ extern "C" {
 
 int64_t LoopbackAclLiveDescriptors(void) { return live_descriptors.load(); }
 
-aclTensor* aclCreateTensor(const int64_t* sizes, uint64_t dims, aclDataType dtype, const int64_t* strides,
-                           int64_t offset, aclFormat format, const int64_t* storage_sizes, uint64_t storage_dims,
-                           void* data) {
-  if ((sizes == nullptr && dims > 0) || (storage_sizes == nullptr && storage_dims > 0)) return nullptr;
-  auto* tensor = new aclTensor{{sizes, sizes + dims}, {}, {storage_sizes, storage_sizes + storage_dims},
-                               offset, dtype, format, data};
+aclTensor* aclCreateTensor(const int64_t* sizes, uint64_t dims, aclDataType dtype,
+                           const int64_t* strides, int64_t offset, aclFormat format,
+                           const int64_t* storage_sizes, uint64_t storage_dims, void* data) {
+  if ((sizes == nullptr && dims > 0) || (storage_sizes == nullptr && storage_dims > 0))
+    return nullptr;
+  auto* tensor = new aclTensor{{sizes, sizes + dims},
+                               {},
+                               {storage_sizes, storage_sizes + storage_dims},
+                               offset,
+                               dtype,
+                               format,
+                               data};
   if (strides != nullptr) {
     tensor->strides.assign(strides, strides + dims);
   } else {
@@ -93,9 +100,13 @@ aclScalar* aclCreateScalar(void* value, aclDataType dtype) {
 
 aclnnStatus aclDestroyScalar(const aclScalar* scalar) { return Destroy(scalar); }
 
-aclBoolArray* aclCreateBoolArray(const bool* value, uint64_t size) { return Made(new aclBoolArray(value, size)); }
+aclBoolArray* aclCreateBoolArray(const bool* value, uint64_t size) {
+  return Made(new aclBoolArray(value, size));
+}
 aclnnStatus aclDestroyBoolArray(const aclBoolArray* array) { return Destroy(array); }
-aclIntArray* aclCreateIntArray(const int64_t* value, uint64_t size) { return Made(new aclIntArray(value, size)); }
+aclIntArray* aclCreateIntArray(const int64_t* value, uint64_t size) {
+  return Made(new aclIntArray(value, size));
+}
 aclnnStatus aclDestroyIntArray(const aclIntArray* array) { return Destroy(array); }
 
 aclnnStatus aclGetViewShape(const aclTensor* tensor, int64_t** sizes, uint64_t* dims) {

@@ -1,5 +1,5 @@
-// The descriptors of the aclnn base library as the loopback runtime keeps them, for its own operators. The product sees
-// them only through the C calls and aclArray<bool>::GetData.
+// The descriptors of the aclnn base library as the loopback runtime keeps them, for its own
+// operators. The product sees them only through the C calls and aclArray<bool>::GetData.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,8 @@ struct aclScalar {
   char value[16];
 };
 
-// The name and the method are the real library's: there is no C call that reads the values of an array.
+// The name and the method are the real library's: there is no C call that reads the values of an
+// array.
 template <typename T>
 class aclArray {
  public:
@@ -33,7 +34,8 @@ class aclArray {
 
  private:
   struct Buffer {  // vector<bool> has no data()
-    Buffer(const T* begin, const T* end) : size_(static_cast<uint64_t>(end - begin)), data_(new T[size_ + 1]) {
+    Buffer(const T* begin, const T* end)
+        : size_(static_cast<uint64_t>(end - begin)), data_(new T[size_ + 1]) {
       for (uint64_t i = 0; i < size_; ++i) data_[i] = begin[i];
     }
     ~Buffer() { delete[] data_; }

@@ -1,4 +1,5 @@
-// aclnnInplaceCopy without any tensor library, for programs that use the C API alone: equal shapes and dtypes, any strides.
+// aclnnInplaceCopy without any tensor library, for programs that use the C API alone: equal shapes
+// and dtypes, any strides.
 #include <cstring>
 
 #include "loopback_acl.h"
@@ -6,9 +7,12 @@
 
 namespace {
 
-int64_t ElementBytes(aclDataType dtype) { return dtype == ACL_FLOAT ? 4 : dtype == ACL_FLOAT16 || dtype == ACL_BF16 ? 2 : 0; }
+int64_t ElementBytes(aclDataType dtype) {
+  return dtype == ACL_FLOAT ? 4 : dtype == ACL_FLOAT16 || dtype == ACL_BF16 ? 2 : 0;
+}
 
-// Views of the first element, after checking that all elements that the strides reach are one allocation's.
+// Views of the first element, after checking that all elements that the strides reach are one
+// allocation's.
 char* FirstElement(const aclTensor& tensor) {
   int64_t lowest = tensor.offset, highest = tensor.offset;
   for (size_t i = 0; i < tensor.sizes.size(); ++i) {
@@ -16,18 +20,21 @@ char* FirstElement(const aclTensor& tensor) {
     (reach < 0 ? lowest : highest) += reach;
   }
   const int64_t bytes = ElementBytes(tensor.dtype);
-  char* view = static_cast<char*>(LoopbackAclView(static_cast<char*>(tensor.data) + lowest * bytes,
-                                                  static_cast<uint64_t>((highest - lowest + 1) * bytes)));
+  char* view =
+      static_cast<char*>(LoopbackAclView(static_cast<char*>(tensor.data) + lowest * bytes,
+                                         static_cast<uint64_t>((highest - lowest + 1) * bytes)));
   return view ? view + (tensor.offset - lowest) * bytes : nullptr;
 }
 
-void CopyDimension(char* to, const char* from, const aclTensor& dst, const aclTensor& src, size_t dim, int64_t bytes) {
+void CopyDimension(char* to, const char* from, const aclTensor& dst, const aclTensor& src,
+                   size_t dim, int64_t bytes) {
   if (dim == dst.sizes.size()) {
     std::memcpy(to, from, static_cast<size_t>(bytes));
     return;
   }
   for (int64_t i = 0; i < dst.sizes[dim]; ++i) {
-    CopyDimension(to + i * dst.strides[dim] * bytes, from + i * src.strides[dim] * bytes, dst, src, dim + 1, bytes);
+    CopyDimension(to + i * dst.strides[dim] * bytes, from + i * src.strides[dim] * bytes, dst, src,
+                  dim + 1, bytes);
   }
 }
 
@@ -35,10 +42,11 @@ void CopyDimension(char* to, const char* from, const aclTensor& dst, const aclTe
 
 extern "C" {
 
-aclnnStatus aclnnInplaceCopyGetWorkspaceSize(aclTensor* dst, const aclTensor* src, uint64_t* workspace_bytes,
-                                             aclOpExecutor** executor) {
+aclnnStatus aclnnInplaceCopyGetWorkspaceSize(aclTensor* dst, const aclTensor* src,
+                                             uint64_t* workspace_bytes, aclOpExecutor** executor) {
   if (dst == nullptr || src == nullptr) return 161001;
-  if (dst->sizes != src->sizes || dst->dtype != src->dtype || ElementBytes(dst->dtype) == 0) return 161002;
+  if (dst->sizes != src->sizes || dst->dtype != src->dtype || ElementBytes(dst->dtype) == 0)
+    return 161002;
   return loopback_acl::Keep(
       [to = *dst, from = *src] {
         for (const int64_t size : to.sizes) {
@@ -51,7 +59,8 @@ aclnnStatus aclnnInplaceCopyGetWorkspaceSize(aclTensor* dst, const aclTensor* sr
       workspace_bytes, executor);
 }
 
-aclnnStatus aclnnInplaceCopy(void* workspace, uint64_t workspace_bytes, aclOpExecutor* executor, aclrtStream stream) {
+aclnnStatus aclnnInplaceCopy(void* workspace, uint64_t workspace_bytes, aclOpExecutor* executor,
+                             aclrtStream stream) {
   return loopback_acl::Launch(workspace, workspace_bytes, executor, stream);
 }
 }

@@ -1,5 +1,5 @@
-// How an operator of the loopback runtime becomes an aclnn pair: phase 1 keeps a piece of work, phase 2 puts it on the
-// stream. Holds no operator.
+// How an operator of the loopback runtime becomes an aclnn pair: phase 1 keeps a piece of work,
+// phase 2 puts it on the stream. Holds no operator.
 #pragma once
 
 #include <acl/acl.h>
@@ -21,8 +21,8 @@ struct aclOpExecutor {
 
 namespace loopback_acl {
 
-// Every operator asks for a workspace and overwrites all of it, so that a caller who gives too little, or memory that is in
-// use, is found out.
+// Every operator asks for a workspace and overwrites all of it, so that a caller who gives too
+// little, or memory that is in use, is found out.
 constexpr uint64_t kWorkspaceBytes = 384;
 
 inline int Keep(std::function<void()> work, uint64_t* workspace_bytes, aclOpExecutor** executor) {
@@ -39,7 +39,8 @@ inline void RunAndDelete(void* work) {
   delete function;
 }
 
-inline int Launch(void* workspace, uint64_t workspace_bytes, aclOpExecutor* executor, aclrtStream stream) {
+inline int Launch(void* workspace, uint64_t workspace_bytes, aclOpExecutor* executor,
+                  aclrtStream stream) {
   if (executor == nullptr) return 161001;
   if (workspace == nullptr || workspace_bytes < executor->workspace_bytes) return 561000;
   auto* work = new std::function<void()>([run = executor->work, workspace] {

@@ -33,7 +33,8 @@ int64_t Number(const char* name, const char* otherwise) {
 bool IsAsynchronous() {
   const std::string mode = Text("LOOPBACK_ACL_STREAMS", "async");
   if (mode != "async" && mode != "eager") {
-    std::fprintf(stderr, "loopback_acl: LOOPBACK_ACL_STREAMS must be async or eager, got '%s'\n", mode.c_str());
+    std::fprintf(stderr, "loopback_acl: LOOPBACK_ACL_STREAMS must be async or eager, got '%s'\n",
+                 mode.c_str());
     std::abort();
   }
   return mode == "async";
@@ -43,14 +44,14 @@ std::atomic<uint64_t> violations{0};
 thread_local std::string recent_error;
 thread_local int32_t current_device = -1;
 
-// Runs after the Python interpreter and torch are gone; _exit, because nothing that a later destructor could still do
-// matters once a rule was broken.
+// Runs after the Python interpreter and torch are gone; _exit, because nothing that a later
+// destructor could still do matters once a rule was broken.
 struct ExitReport {
   ~ExitReport() {
     const uint64_t count = violations.load();
     if (count == 0) return;
-    std::fprintf(stderr, "loopback_acl: %llu violation(s), exit code %d\n", static_cast<unsigned long long>(count),
-                 kViolationExitCode);
+    std::fprintf(stderr, "loopback_acl: %llu violation(s), exit code %d\n",
+                 static_cast<unsigned long long>(count), kViolationExitCode);
     std::fflush(nullptr);
     _exit(kViolationExitCode);
   }
@@ -60,13 +61,14 @@ ExitReport exit_report;
 }  // namespace
 
 const Config& Config::Get() {
-  static const Config* config = new Config{Text("LOOPBACK_ACL_SOC", "Ascend910B1"),
-                                           static_cast<int32_t>(Number("LOOPBACK_ACL_DEVICES", "1")),
-                                           Number("LOOPBACK_ACL_MEGABYTES", "16384"),
-                                           IsAsynchronous(),
-                                           static_cast<uint64_t>(Number("LOOPBACK_ACL_SEED", "0")),
-                                           static_cast<uint32_t>(Number("LOOPBACK_ACL_MAX_DELAY_US", "200")),
-                                           Number("LOOPBACK_ACL_LOG", "0") != 0};
+  static const Config* config =
+      new Config{Text("LOOPBACK_ACL_SOC", "Ascend910B1"),
+                 static_cast<int32_t>(Number("LOOPBACK_ACL_DEVICES", "1")),
+                 Number("LOOPBACK_ACL_MEGABYTES", "16384"),
+                 IsAsynchronous(),
+                 static_cast<uint64_t>(Number("LOOPBACK_ACL_SEED", "0")),
+                 static_cast<uint32_t>(Number("LOOPBACK_ACL_MAX_DELAY_US", "200")),
+                 Number("LOOPBACK_ACL_LOG", "0") != 0};
   return *config;
 }
 

@@ -43,15 +43,15 @@ def without_torch(sanitizer: str | None = None) -> tuple[Path, Path]:
     return libraries, build.kernel(libraries, sanitizer)
 
 
-def npu_environment(**options: Any) -> dict[str, str]:
-    """The environment of a user's process with torch_npu, our kernel and our C API."""
+def npu_environment(builtin: bool = False, **options: Any) -> dict[str, str]:
+    """The environment of a user's process with torch_npu, our kernel and our C API; builtin adds CANN's own operator."""
     libraries, kernel = with_torch()
     options = {
         "GROUP_NORM_GRAD_KERNEL_DIR": str(kernel),
         "ASCEND_CUSTOM_OPP_PATH": str(opp_path()),
         **options,
     }
-    return environment([libraries], **options)
+    return environment([libraries, *([libraries / "builtin"] if builtin else [])], **options)
 
 
 def c_environment(sanitizer: str | None = None, **options: Any) -> dict[str, str]:

@@ -17,7 +17,8 @@ std::atomic<uint64_t> tasks_run{0};
 
 uint64_t TasksRun() { return tasks_run.load(); }
 
-Stream::Stream(int32_t device, uint64_t number) : device_(device), random_(Config::Get().seed * 1000003 + number) {
+Stream::Stream(int32_t device, uint64_t number)
+    : device_(device), random_(Config::Get().seed * 1000003 + number) {
   if (Config::Get().asynchronous) worker_ = std::thread([this] { Work(); });
 }
 
@@ -106,7 +107,8 @@ void Event::Complete(uint64_t number) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     completed_ = std::max(completed_, number);
-    nanoseconds_ = std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
+    nanoseconds_ =
+        std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
   }
   changed_.notify_all();
 }

@@ -1,5 +1,5 @@
-// Streams and events of the loopback runtime: ordered queues that run on threads of their own, or on the caller's. No ACL
-// call is defined here.
+// Streams and events of the loopback runtime: ordered queues that run on threads of their own, or
+// on the caller's. No ACL call is defined here.
 #pragma once
 
 #include <condition_variable>
@@ -13,8 +13,8 @@
 
 namespace loopback_acl {
 
-// Tasks run strictly in the order of Enqueue. An asynchronous stream sleeps a random, seeded time before a task, so that
-// work of different streams, and of the host, interleaves in ever new ways.
+// Tasks run strictly in the order of Enqueue. An asynchronous stream sleeps a random, seeded time
+// before a task, so that work of different streams, and of the host, interleaves in ever new ways.
 class Stream {
  public:
   Stream(int32_t device, uint64_t number);
@@ -48,8 +48,8 @@ class Stream {
 
 uint64_t TasksRun();
 
-// A wait looks at the recordings that were enqueued before it: an event recorded again later does not prolong it, and one
-// that was never recorded does not block.
+// A wait looks at the recordings that were enqueued before it: an event recorded again later does
+// not prolong it, and one that was never recorded does not block.
 class Event {
  public:
   uint64_t Announce();             // at the enqueue of a record: its number
@@ -57,7 +57,8 @@ class Event {
   void Complete(uint64_t number);  // when the stream gets there
   void Wait(uint64_t number);
   bool Done();
-  int64_t CompletionNanoseconds();  // of the last completed record; -1 when there is none or one is pending
+  int64_t
+  CompletionNanoseconds();  // of the last completed record; -1 when there is none or one is pending
 
  private:
   std::mutex mutex_;

@@ -5,22 +5,25 @@
 #include <algorithm>
 
 #include "backward_group.h"
+#include "lanes.h"
 
 namespace group_norm_grad::cpu {
 namespace {
 
-// Per-channel arrays of a block, in a thread's scratch. Their lengths are whole steps, so that they
-// need no tail.
+// Per-channel arrays of a block, in a thread's scratch, laid out as lanes; the last three by
+// channel.
 template <typename A>
 struct ChannelArrays {
-  A *mean, *centred, *plain, *centred_error, *plain_error, *chunk_centred, *chunk_plain;
-  A *scale, *slope, *constant;
+  A *mean, *scale, *slope, *constant;
+  A *chunk_centred, *chunk_plain, *centred, *plain, *centred_error, *plain_error;
+  A* by_channel[3];
 
   // scratch has kChannelsLastScratchArrays * padded elements.
   ChannelArrays(void* scratch, int64_t padded) {
     A* next = static_cast<A*>(scratch);
-    for (A** array : {&mean, &centred, &plain, &centred_error, &plain_error, &chunk_centred,
-                      &chunk_plain, &scale, &slope, &constant}) {
+    for (A** array :
+         {&mean, &scale, &slope, &constant, &chunk_centred, &chunk_plain, &centred, &plain,
+          &centred_error, &plain_error, &by_channel[0], &by_channel[1], &by_channel[2]}) {
       *array = next;
       next += padded;
     }
@@ -30,85 +33,44 @@ struct ChannelArrays {
 // Rows taken together, so that the per-channel arrays are loaded and stored once for all of them.
 constexpr int kRowsAtOnce = 4;
 
-// A step over channels [at, at + kPair) of a row; the last step of a row may start early and keep
-// only its last lanes, and a block narrower than a step is loaded in part.
-template <typename T>
-struct ChannelSteps {
-  using A = AccOf<T>;
-  static constexpr int64_t kStep = kPair<A>;
-
-  // Calls full(at) for the whole steps, then last(at, keep) or part(count) for what remains of
-  // width.
-  template <typename Full, typename Last, typename Part>
-  static void ForEach(int64_t width, const Full& full, const Last& last, const Part& part) {
-    int64_t at = 0;
-    for (; at + kStep <= width; at += kStep) full(at);
-    if (at == width) return;
-    if (width >= kStep) {
-      last(width - kStep, LanesFrom<A>(kStep - (width - at)));
-    } else {
-      part(width);
-    }
-  }
-};
-
 // centred, plain += the sums over kRows rows of a block of channels.
-template <typename T, bool kCentred, int kRows>
-void SumRows(const T* grad_out, const T* input, int64_t stride, int64_t width, const AccOf<T>* mean,
-             AccOf<T>* centred, AccOf<T>* plain) {
+template <typename T, bool kCentred, int kRows, typename Access>
+void SumRows(const Access& access, const T* grad_out, const T* input, int64_t stride, int64_t width,
+             const AccOf<T>* mean, AccOf<T>* centred, AccOf<T>* plain) {
   using A = AccOf<T>;
-  const auto add = [&](int64_t at, const auto& load, const auto& mask) {
-    Pair<A> of_plain = Load(plain + at), of_centred;
-    Pair<A> mean_pair;
-    if constexpr (kCentred) {
-      of_centred = Load(centred + at);
-      mean_pair = Load(mean + at);
-    }
-    for (int r = 0; r < kRows; ++r) {
-      const Pair<A> dy = mask(load(grad_out + r * stride + at));
-      of_plain = of_plain + dy;
-      if constexpr (kCentred) {
-        of_centred = MulAdd(dy, mask(load(input + r * stride + at) - mean_pair), of_centred);
-      }
-    }
-    Store(plain + at, of_plain);
-    if constexpr (kCentred) Store(centred + at, of_centred);
-  };
-  const auto load_all = [](const T* p) { return Load(p); };
-  const auto keep_all = [](const Pair<A>& v) { return v; };
-  ChannelSteps<T>::ForEach(
-      width, [&](int64_t at) { add(at, load_all, keep_all); },
-      [&](int64_t at, const Pair<A>& keep) {
-        add(at, load_all, [&](const Pair<A>& v) { return v & keep; });
-      },
-      [&](int64_t count) {
-        add(
-            0, [&](const T* p) { return LoadFirst(p, count); }, keep_all);
+  Steps<T>::ForEach(
+      width, [&](int64_t slot, int64_t channel) __attribute__((always_inline)) {
+        Pair<A> of_plain = Load(plain + slot), of_centred, mean_pair;
+        if constexpr (kCentred) {
+          of_centred = Load(centred + slot);
+          mean_pair = Load(mean + slot);
+        }
+        for (int r = 0; r < kRows; ++r) {
+          const int64_t at = r * stride + channel;
+          const Pair<A> dy = access.Get(grad_out + at);
+          of_plain = of_plain + dy;
+          if constexpr (kCentred)
+            of_centred = MulAdd(dy, access.Get(input + at) - mean_pair, of_centred);
+        }
+        Store(plain + slot, of_plain);
+        if constexpr (kCentred) Store(centred + slot, of_centred);
       });
 }
 
-template <typename T, int kRows>
-void ApplyRows(const T* grad_out, const T* input, T* grad_input, int64_t stride, int64_t width,
-               const ChannelArrays<AccOf<T>>& arrays) {
+template <typename T, int kRows, typename Access>
+void ApplyRows(const Access& access, const T* grad_out, const T* input, T* grad_input,
+               int64_t stride, int64_t width, const ChannelArrays<AccOf<T>>& arrays) {
   using A = AccOf<T>;
-  const auto apply = [&](int64_t at, const auto& load, const auto& store) {
-    const Pair<A> mean = Load(arrays.mean + at), scale = Load(arrays.scale + at);
-    const Pair<A> slope = Load(arrays.slope + at), constant = Load(arrays.constant + at);
-    for (int r = 0; r < kRows; ++r) {
-      const int64_t i = r * stride + at;
-      const Pair<A> centred = load(input + i) - mean;
-      store(grad_input + i, MulAdd(scale, load(grad_out + i), MulAdd(slope, centred, constant)));
-    }
-  };
-  const auto load_all = [](const T* p) { return Load(p); };
-  const auto store_all = [](T* p, const Pair<A>& v) { Store(p, v); };
-  ChannelSteps<T>::ForEach(
-      width, [&](int64_t at) { apply(at, load_all, store_all); },
-      [&](int64_t at, const Pair<A>&) { apply(at, load_all, store_all); },
-      [&](int64_t count) {
-        apply(
-            0, [&](const T* p) { return LoadFirst(p, count); },
-            [&](T* p, const Pair<A>& v) { StoreFirst(p, v, count); });
+  Steps<T>::ForEach(
+      width, [&](int64_t slot, int64_t channel) __attribute__((always_inline)) {
+        const Pair<A> mean = Load(arrays.mean + slot), scale = Load(arrays.scale + slot);
+        const Pair<A> slope = Load(arrays.slope + slot), constant = Load(arrays.constant + slot);
+        for (int r = 0; r < kRows; ++r) {
+          const int64_t at = r * stride + channel;
+          const Pair<A> centred = access.Get(input + at) - mean;
+          access.Put(grad_input + at,
+                     MulAdd(scale, access.Get(grad_out + at), MulAdd(slope, centred, constant)));
+        }
       });
 }
 
@@ -129,30 +91,64 @@ struct ChannelBlock {
   const A* rstd = static_cast<const A*>(args.rstd) + n * G + first_group;
   const A* weight = static_cast<const A*>(args.weight) + channel;
 
-  int64_t Padded() const { return RoundUp(width, kPair<A>); }
+  int64_t Padded() const { return Steps<T>::Padded(width); }
   int64_t ChunkBegin(int64_t chunk) const { return chunk * kChannelsLastChunkRows; }
   int64_t ChunkEnd(int64_t chunk) const {
     return std::min(ChunkBegin(chunk) + kChannelsLastChunkRows, S);
   }
 
-  void SpreadMean(A* out) const {
-    std::fill(out + width, out + Padded(), A(0));
-    for (int64_t g = 0; g < groups; ++g) std::fill_n(out + g * D, D, mean[g]);
+  // lanes = value_of(g) in every channel of every group g.
+  template <typename ValueOf>
+  void Spread(A* lanes, A* by_channel, const ValueOf& value_of) const {
+    A* out = Steps<T>::SameOrder(width) ? lanes : by_channel;
+    for (int64_t g = 0; g < groups; ++g) std::fill_n(out + g * D, D, value_of(g));
+    ToLanes(out, lanes);
+  }
+
+  void ToLanes(A* by_channel, A* lanes) const {
+    if (by_channel == lanes) return;
+    std::fill(by_channel + width, by_channel + Padded(), A(0));
+    Steps<T>::ToLanes(by_channel, lanes, width);
+  }
+
+  const A* ByChannel(const A* lanes, A* by_channel) const {
+    if (Steps<T>::SameOrder(width)) return lanes;
+    Steps<T>::ToElements(lanes, by_channel, width);
+    return by_channel;
+  }
+
+  void SpreadMean(const ChannelArrays<A>& arrays) const {
+    Spread(arrays.mean, arrays.by_channel[0], [&](int64_t g) { return mean[g]; });
+  }
+
+  // slopes_of(g): each group's.
+  template <typename SlopesOf>
+  void SpreadSlopes(const ChannelArrays<A>& arrays, const SlopesOf& slopes_of) const {
+    Spread(arrays.slope, arrays.by_channel[0], [&](int64_t g) { return slopes_of(g).centred; });
+    Spread(arrays.constant, arrays.by_channel[0], [&](int64_t g) { return slopes_of(g).constant; });
+    A* scale = Steps<T>::SameOrder(width) ? arrays.scale : arrays.by_channel[0];
+    for (int64_t g = 0; g < groups; ++g) {
+      for (int64_t c = g * D; c < (g + 1) * D; ++c) scale[c] = rstd[g] * weight[c];
+    }
+    ToLanes(scale, arrays.scale);
   }
 
   template <bool kCentred>
   void SumChunk(int64_t chunk, const A* mean_of, A* centred, A* plain) const {
     std::fill_n(centred, Padded(), A(0));
     std::fill_n(plain, Padded(), A(0));
-    int64_t s = ChunkBegin(chunk);
     const int64_t end = ChunkEnd(chunk);
-    for (; s + kRowsAtOnce <= end; s += kRowsAtOnce) {
-      SumRows<T, kCentred, kRowsAtOnce>(grad_out + s * C, input + s * C, C, width, mean_of, centred,
-                                        plain);
-    }
-    for (; s < end; ++s) {
-      SumRows<T, kCentred, 1>(grad_out + s * C, input + s * C, C, width, mean_of, centred, plain);
-    }
+    WithAccess<T>(width, [&](const auto& access) {
+      int64_t s = ChunkBegin(chunk);
+      for (; s + kRowsAtOnce <= end; s += kRowsAtOnce) {
+        SumRows<T, kCentred, kRowsAtOnce>(access, grad_out + s * C, input + s * C, C, width,
+                                          mean_of, centred, plain);
+      }
+      for (; s < end; ++s) {
+        SumRows<T, kCentred, 1>(access, grad_out + s * C, input + s * C, C, width, mean_of, centred,
+                                plain);
+      }
+    });
   }
 
   void SumChunk(int64_t chunk, const A* mean_of, A* centred, A* plain, bool needs_centred) const {
@@ -161,10 +157,11 @@ struct ChannelBlock {
   }
 
   // Adds up the chunks, chunk_sums(chunk) having put theirs into arrays.chunk_*, in the one order
-  // that every schedule keeps; then slope_of(g) receives each group's slopes.
-  template <typename ChunkSums, typename SlopeOf>
+  // that every schedule keeps; writes the block's part of the partial weight gradients and, if
+  // grad_input is wanted, slopes[g] of its groups.
+  template <typename ChunkSums>
   void Finish(const ChannelArrays<A>& arrays, const ChunkSums& chunk_sums,
-              const SlopeOf& slope_of) const {
+              Slopes<A>* slopes) const {
     const int64_t padded = Padded();
     for (A* array : {arrays.centred, arrays.plain, arrays.centred_error, arrays.plain_error}) {
       std::fill_n(array, padded, A(0));
@@ -174,37 +171,33 @@ struct ChannelBlock {
       AddExactly(arrays.centred, arrays.centred_error, arrays.chunk_centred, padded);
       AddExactly(arrays.plain, arrays.plain_error, arrays.chunk_plain, padded);
     }
-    SettleExactly(arrays.centred, arrays.centred_error, width);
-    SettleExactly(arrays.plain, arrays.plain_error, width);
+    SettleExactly(arrays.centred, arrays.centred_error, padded);
+    SettleExactly(arrays.plain, arrays.plain_error, padded);
+    const A* all_centred = ByChannel(arrays.centred, arrays.by_channel[0]);
+    const A* all_plain = ByChannel(arrays.plain, arrays.by_channel[1]);
     for (int64_t g = 0; g < groups; ++g) {
-      const A* centred = arrays.centred + g * D;
-      const A* plain = arrays.plain + g * D;
+      const A* centred = all_centred + g * D;
+      const A* plain = all_plain + g * D;
       AddToPartials(args, n, channel + g * D, centred, plain, D, rstd[g], true);
       if (grad_input != nullptr) {
-        slope_of(g, GroupSlopes(weight + g * D, centred, plain, D, S, rstd[g]));
+        slopes[g] = GroupSlopes(weight + g * D, centred, plain, D, S, rstd[g]);
       }
     }
   }
 
-  // Fills what ApplyRows reads, for group g of the block; arrays.mean apart.
-  void SpreadSlopes(const ChannelArrays<A>& arrays, int64_t g, Slopes<A> slopes) const {
-    for (int64_t c = g * D; c < (g + 1) * D; ++c) {
-      arrays.scale[c] = rstd[g] * weight[c];
-      arrays.slope[c] = slopes.centred;
-      arrays.constant[c] = slopes.constant;
-    }
-  }
-
   void Apply(int64_t chunk, const ChannelArrays<A>& arrays) const {
-    int64_t s = ChunkBegin(chunk);
     const int64_t end = ChunkEnd(chunk);
-    for (; s + kRowsAtOnce <= end; s += kRowsAtOnce) {
-      ApplyRows<T, kRowsAtOnce>(grad_out + s * C, input + s * C, grad_input + s * C, C, width,
-                                arrays);
-    }
-    for (; s < end; ++s) {
-      ApplyRows<T, 1>(grad_out + s * C, input + s * C, grad_input + s * C, C, width, arrays);
-    }
+    WithAccess<T>(width, [&](const auto& access) {
+      int64_t s = ChunkBegin(chunk);
+      for (; s + kRowsAtOnce <= end; s += kRowsAtOnce) {
+        ApplyRows<T, kRowsAtOnce>(access, grad_out + s * C, input + s * C, grad_input + s * C, C,
+                                  width, arrays);
+      }
+      for (; s < end; ++s) {
+        ApplyRows<T, 1>(access, grad_out + s * C, input + s * C, grad_input + s * C, C, width,
+                        arrays);
+      }
+    });
   }
 };
 
@@ -218,15 +211,19 @@ void FusedChannelsLast(const BackwardArgs& args, int64_t begin, int64_t end, voi
     const int64_t n = task / plan.group_blocks, first = task % plan.group_blocks * plan.groups;
     const ChannelBlock<T> block{args, n, first, std::min(plan.groups, args.G - first)};
     const ChannelArrays<A> arrays(scratch, block.Padded());
-    block.SpreadMean(arrays.mean);
+    // Two values a group, and a block has no more groups than channels: the two errors, no longer
+    // needed, have the room.
+    auto* slopes = reinterpret_cast<Slopes<A>*>(arrays.centred_error);
+    block.SpreadMean(arrays);
     block.Finish(
         arrays,
         [&](int64_t chunk) {
           block.SumChunk(chunk, arrays.mean, arrays.chunk_centred, arrays.chunk_plain,
                          needs_centred);
         },
-        [&](int64_t g, Slopes<A> slopes) { block.SpreadSlopes(arrays, g, slopes); });
+        slopes);
     if (block.grad_input == nullptr) continue;
+    block.SpreadSlopes(arrays, [&](int64_t g) { return slopes[g]; });
     for (int64_t k = plan.chunks - 1; k >= 0; --k) block.Apply(k, arrays);
   }
 }
@@ -239,7 +236,7 @@ void SplitChannelsLastSums(const BackwardArgs& args, int64_t begin, int64_t end,
   for (int64_t task = begin; task < end; ++task) {
     const ChannelBlock<T> block{args, task / args.plan.chunks, 0, args.G};
     const ChannelArrays<A> arrays(scratch, block.Padded());
-    block.SpreadMean(arrays.mean);
+    block.SpreadMean(arrays);
     const int64_t at = task * block.Padded();
     block.SumChunk(task % args.plan.chunks, arrays.mean, static_cast<A*>(args.chunk_centred) + at,
                    static_cast<A*>(args.chunk_plain) + at, needs_centred);
@@ -260,9 +257,7 @@ void SplitChannelsLastFinish(const BackwardArgs& args, int64_t begin, int64_t en
           arrays.chunk_centred = static_cast<A*>(args.chunk_centred) + at;
           arrays.chunk_plain = static_cast<A*>(args.chunk_plain) + at;
         },
-        [&](int64_t g, Slopes<A> slopes) {
-          static_cast<Slopes<A>*>(args.slopes)[n * args.G + g] = slopes;
-        });
+        static_cast<Slopes<A>*>(args.slopes) + n * args.G);
   }
 }
 
@@ -273,10 +268,9 @@ void SplitChannelsLastApply(const BackwardArgs& args, int64_t begin, int64_t end
     const int64_t n = task / args.plan.chunks;
     const ChannelBlock<T> block{args, n, 0, args.G};
     const ChannelArrays<A> arrays(scratch, block.Padded());
-    block.SpreadMean(arrays.mean);
-    for (int64_t g = 0; g < args.G; ++g) {
-      block.SpreadSlopes(arrays, g, static_cast<const Slopes<A>*>(args.slopes)[n * args.G + g]);
-    }
+    const auto* slopes = static_cast<const Slopes<A>*>(args.slopes) + n * args.G;
+    block.SpreadMean(arrays);
+    block.SpreadSlopes(arrays, [&](int64_t g) { return slopes[g]; });
     block.Apply(task % args.plan.chunks, arrays);
   }
 }

@@ -14,74 +14,73 @@ struct RowSums {
 };
 
 // Sums over one chunk of a row. before: elements of the row in front of the chunk, which a last
-// short step may reload.
+// short step may reload; keep: the elements of that step that are its own.
 template <typename T, bool kCentred>
-RowSums<AccOf<T>> SumChunk(const T* grad_out, const T* input, int64_t before, int64_t len,
-                           AccOf<T> mean) {
+C10_ALWAYS_INLINE RowSums<AccOf<T>> SumChunk(const T* grad_out, const T* input, int64_t before,
+                                             int64_t len, AccOf<T> mean,
+                                             const Pair<AccOf<T>>& keep) {
   using A = AccOf<T>;
   constexpr int64_t kStep = kPair<A>;
   const Pair<A> mean_pair(mean);
-  Pair<A> centred[2], plain[2];
-  const auto step = [&](int64_t i, int which) {
-    const Pair<A> dy = Load(grad_out + i);
-    plain[which] = plain[which] + dy;
-    if constexpr (kCentred) {
-      centred[which] = MulAdd(dy, Load(input + i) - mean_pair, centred[which]);
-    }
-  };
+  Pair<A> centred, plain, centred2, plain2;
   int64_t i = 0;
   for (; i + 2 * kStep <= len; i += 2 * kStep) {
-    step(i, 0);
-    step(i + kStep, 1);
+    const Pair<A> dy = Load(grad_out + i), dy2 = Load(grad_out + i + kStep);
+    plain = plain + dy;
+    plain2 = plain2 + dy2;
+    if constexpr (kCentred) {
+      centred = MulAdd(dy, Load(input + i) - mean_pair, centred);
+      centred2 = MulAdd(dy2, Load(input + i + kStep) - mean_pair, centred2);
+    }
   }
   if (i + kStep <= len) {
-    step(i, 0);
+    const Pair<A> dy = Load(grad_out + i);
+    plain = plain + dy;
+    if constexpr (kCentred) centred = MulAdd(dy, Load(input + i) - mean_pair, centred);
     i += kStep;
   }
   if (i < len) {
-    const int64_t rest = len - i;
     Pair<A> dy, x;
-    if (before + len >= kStep) {
-      const Pair<A> keep = LanesFrom<A>(kStep - rest);
+    if (C10_LIKELY(before + len >= kStep)) {
       dy = Load(grad_out + len - kStep) & keep;
       if constexpr (kCentred) x = (Load(input + len - kStep) - mean_pair) & keep;
     } else {
-      dy = LoadFirst(grad_out + i, rest);
-      if constexpr (kCentred) x = LoadFirst(input + i, rest) - mean_pair;
+      dy = LoadFirst(grad_out + i, len - i);
+      if constexpr (kCentred) x = LoadFirst(input + i, len - i) - mean_pair;
     }
-    plain[1] = plain[1] + dy;
-    if constexpr (kCentred) centred[1] = MulAdd(dy, x, centred[1]);
+    plain2 = plain2 + dy;
+    if constexpr (kCentred) centred2 = MulAdd(dy, x, centred2);
   }
   RowSums<A> sums;
-  sums.plain = Sum(plain[0] + plain[1]);
-  if constexpr (kCentred) sums.centred = Sum(centred[0] + centred[1]);
+  sums.plain = Sum(plain + plain2);
+  if constexpr (kCentred) sums.centred = Sum(centred + centred2);
   return sums;
 }
 
 // grad_input over one chunk of a row.
 template <typename T>
-void ApplyChunk(const T* grad_out, const T* input, T* grad_input, int64_t before, int64_t len,
-                AccOf<T> mean, AccOf<T> scale, Slopes<AccOf<T>> slopes) {
+C10_ALWAYS_INLINE void ApplyChunk(const T* grad_out, const T* input, T* grad_input, int64_t before,
+                                  int64_t len, AccOf<T> mean, AccOf<T> scale,
+                                  Slopes<AccOf<T>> slopes) {
   using A = AccOf<T>;
   constexpr int64_t kStep = kPair<A>;
   const Pair<A> mean_pair(mean), scale_pair(scale);
   const Pair<A> centred(slopes.centred), constant(slopes.constant);
-  const auto value = [&](const Pair<A>& dy, const Pair<A>& x) {
-    return MulAdd(scale_pair, dy, MulAdd(centred, x - mean_pair, constant));
-  };
   int64_t i = 0;
   for (; i + kStep <= len; i += kStep) {
-    Store(grad_input + i, value(Load(grad_out + i), Load(input + i)));
+    const Pair<A> x = Load(input + i) - mean_pair;
+    Store(grad_input + i, MulAdd(scale_pair, Load(grad_out + i), MulAdd(centred, x, constant)));
   }
-  if (i < len) {
-    if (before + len >= kStep) {
-      const int64_t last = len - kStep;
-      Store(grad_input + last, value(Load(grad_out + last), Load(input + last)));
-    } else {
-      const int64_t rest = len - i;
-      StoreFirst(grad_input + i, value(LoadFirst(grad_out + i, rest), LoadFirst(input + i, rest)),
-                 rest);
-    }
+  if (i == len) return;
+  if (C10_LIKELY(before + len >= kStep)) {
+    i = len - kStep;
+    const Pair<A> x = Load(input + i) - mean_pair;
+    Store(grad_input + i, MulAdd(scale_pair, Load(grad_out + i), MulAdd(centred, x, constant)));
+  } else {
+    const Pair<A> x = LoadFirst(input + i, len - i) - mean_pair;
+    StoreFirst(grad_input + i,
+               MulAdd(scale_pair, LoadFirst(grad_out + i, len - i), MulAdd(centred, x, constant)),
+               len - i);
   }
 }
 
@@ -96,6 +95,7 @@ struct RowsOf {
   const A* rstd = static_cast<const A*>(args.rstd);
   const A* weight = static_cast<const A*>(args.weight);
   const int64_t C = args.C, S = args.S, G = args.G, D = args.C / args.G;
+  const Pair<A> keep = ElementsFrom<T>(kPair<A> - args.S % kPair<A>);
 
   int64_t ChunkBegin(int64_t chunk) const { return chunk * kRowChunkElems; }
   int64_t ChunkLen(int64_t chunk) const { return std::min(kRowChunkElems, S - ChunkBegin(chunk)); }
@@ -103,8 +103,8 @@ struct RowsOf {
   // row = n * C + c
   RowSums<A> Sums(int64_t row, int64_t chunk, A group_mean, bool centred) const {
     const int64_t before = ChunkBegin(chunk), len = ChunkLen(chunk), at = row * S + before;
-    return centred ? SumChunk<T, true>(grad_out + at, input + at, before, len, group_mean)
-                   : SumChunk<T, false>(grad_out + at, input + at, before, len, group_mean);
+    return centred ? SumChunk<T, true>(grad_out + at, input + at, before, len, group_mean, keep)
+                   : SumChunk<T, false>(grad_out + at, input + at, before, len, group_mean, keep);
   }
 
   void Apply(int64_t row, int64_t chunk, int64_t ng, Slopes<A> slopes) const {
@@ -151,6 +151,12 @@ void FusedRows(const BackwardArgs& args, int64_t begin, int64_t end, void* scrat
       return rows.Sums(row, chunk, mean, needs_centred);
     });
     if (rows.grad_input == nullptr) continue;
+    if (args.plan.in_cache) {
+      for (int64_t row = ng * rows.D; row < (ng + 1) * rows.D; ++row) {
+        for (int64_t k = 0; k < args.plan.chunks; ++k) rows.Apply(row, k, ng, slopes);
+      }
+      continue;
+    }
     for (int64_t row = (ng + 1) * rows.D - 1; row >= ng * rows.D; --row) {
       for (int64_t k = args.plan.chunks - 1; k >= 0; --k) rows.Apply(row, k, ng, slopes);
     }

@@ -31,7 +31,7 @@ void SumPartialRows(const void* partial, int64_t rows, int64_t C, void* out, int
       }
       AddExactly(totals, errors, sums, padded);
     }
-    SettleExactly(totals, errors, width);
+    SettleExactly(totals, errors, padded);
     std::copy_n(totals, width, static_cast<A*>(out) + c);
   }
 }

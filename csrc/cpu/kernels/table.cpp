@@ -7,7 +7,9 @@
 #include <c10/util/Half.h>
 
 #include "backward_channels_last.h"
+#include "backward_flat.h"
 #include "backward_rows.h"
+#include "forward.h"
 #include "sum_rows.h"
 
 #define GROUP_NORM_GRAD_JOIN2(a, b) a##b
@@ -21,8 +23,10 @@ namespace {
 template <typename T>
 constexpr DTypeKernels KernelsOf() {
   return {{FusedRows<T>, SplitRowsSums<T>, SplitRowsFinish<T>, SplitRowsApply<T>},
+          {FusedFlat<T>, nullptr, nullptr, nullptr},
           {FusedChannelsLast<T>, SplitChannelsLastSums<T>, SplitChannelsLastFinish<T>,
            SplitChannelsLastApply<T>},
+          {ForwardRows<T>, ForwardFlat<T>, ForwardChannelsLast<T>},
           SumPartialRows<AccOf<T>>};
 }
 

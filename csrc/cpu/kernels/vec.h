@@ -4,6 +4,7 @@
 
 #include <ATen/cpu/vec/functional.h>
 #include <ATen/cpu/vec/vec.h>
+#include <c10/macros/Macros.h>
 
 #include <cstdint>
 #include <cstring>
@@ -28,71 +29,160 @@ constexpr int64_t kPair = 2 * kHalf<A>;
 template <typename A>
 struct Pair {
   Vec<A> lo, hi;
-  Pair() : lo(A(0)), hi(A(0)) {}
-  explicit Pair(A value) : lo(value), hi(value) {}
-  Pair(Vec<A> l, Vec<A> h) : lo(l), hi(h) {}
-  friend Pair operator+(const Pair& a, const Pair& b) { return {a.lo + b.lo, a.hi + b.hi}; }
-  friend Pair operator-(const Pair& a, const Pair& b) { return {a.lo - b.lo, a.hi - b.hi}; }
-  friend Pair operator*(const Pair& a, const Pair& b) { return {a.lo * b.lo, a.hi * b.hi}; }
-  friend Pair operator&(const Pair& a, const Pair& b) { return {a.lo & b.lo, a.hi & b.hi}; }
+  C10_ALWAYS_INLINE Pair() : lo(A(0)), hi(A(0)) {}
+  C10_ALWAYS_INLINE explicit Pair(A value) : lo(value), hi(value) {}
+  C10_ALWAYS_INLINE Pair(Vec<A> l, Vec<A> h) : lo(l), hi(h) {}
+  C10_ALWAYS_INLINE friend Pair operator+(const Pair& a, const Pair& b) {
+    return {a.lo + b.lo, a.hi + b.hi};
+  }
+  C10_ALWAYS_INLINE friend Pair operator-(const Pair& a, const Pair& b) {
+    return {a.lo - b.lo, a.hi - b.hi};
+  }
+  C10_ALWAYS_INLINE friend Pair operator*(const Pair& a, const Pair& b) {
+    return {a.lo * b.lo, a.hi * b.hi};
+  }
+  C10_ALWAYS_INLINE friend Pair operator&(const Pair& a, const Pair& b) {
+    return {a.lo & b.lo, a.hi & b.hi};
+  }
 };
 
 template <typename A>
-Pair<A> MulAdd(const Pair<A>& a, const Pair<A>& b, const Pair<A>& c) {
+C10_ALWAYS_INLINE Pair<A> MulAdd(const Pair<A>& a, const Pair<A>& b, const Pair<A>& c) {
   return {at::vec::fmadd(a.lo, b.lo, c.lo), at::vec::fmadd(a.hi, b.hi, c.hi)};
 }
 
 template <typename A>
-A Sum(const Pair<A>& v) {
+C10_ALWAYS_INLINE A Sum(const Pair<A>& v) {
   return at::vec::vec_reduce_all<A>([](Vec<A>& a, Vec<A>& b) { return a + b; }, v.lo + v.hi);
 }
 
+// Which element of a step a lane holds. Every dtype keeps them in order but bfloat16 on x86: there
+// the even elements go to lo and the odd ones to hi, which takes a shift and a mask where the order
+// would take shuffles.
 template <typename T>
-Pair<AccOf<T>> Load(const T* p) {
+constexpr bool kInOrder = true;
+#if defined(CPU_CAPABILITY_AVX2) || defined(CPU_CAPABILITY_AVX512)
+template <>
+constexpr bool kInOrder<at::BFloat16> = false;
+#endif
+
+template <typename T>
+constexpr int64_t LaneOf(int64_t element) {
+  return kInOrder<T> ? element : element % 2 * kHalf<AccOf<T>> + element / 2;
+}
+
+#if defined(CPU_CAPABILITY_AVX512)
+C10_ALWAYS_INLINE Pair<float> SplitBFloat16(const at::BFloat16* p) {
+  const __m512i both = _mm512_loadu_si512(p);
+  return {Vec<float>(_mm512_castsi512_ps(_mm512_slli_epi32(both, 16))),
+          Vec<float>(_mm512_castsi512_ps(
+              _mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xffff0000)))))};
+}
+
+// The bits of each value rounded to the nearest bfloat16, ties to even, in the upper half of
+// its 32.
+C10_ALWAYS_INLINE __m512i RoundToBFloat16(__m512 value) {
+  const __m512i bits = _mm512_castps_si512(value);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  const __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+  return _mm512_mask_blend_epi32(_mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q), up,
+                                 _mm512_set1_epi32(0x7fc00000));
+}
+
+C10_ALWAYS_INLINE void JoinBFloat16(at::BFloat16* p, const Pair<float>& v) {
+  const __m512i lo = _mm512_srli_epi32(RoundToBFloat16(v.lo), 16), hi = RoundToBFloat16(v.hi);
+  _mm512_storeu_si512(
+      p,
+      _mm512_or_si512(lo, _mm512_and_si512(hi, _mm512_set1_epi32(static_cast<int>(0xffff0000)))));
+}
+#elif defined(CPU_CAPABILITY_AVX2)
+C10_ALWAYS_INLINE Pair<float> SplitBFloat16(const at::BFloat16* p) {
+  const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return {Vec<float>(_mm256_castsi256_ps(_mm256_slli_epi32(both, 16))),
+          Vec<float>(_mm256_castsi256_ps(
+              _mm256_and_si256(both, _mm256_set1_epi32(static_cast<int>(0xffff0000)))))};
+}
+
+// The bits of each value rounded to the nearest bfloat16, ties to even, in the upper half of
+// its 32.
+C10_ALWAYS_INLINE __m256i RoundToBFloat16(__m256 value) {
+  const __m256i bits = _mm256_castps_si256(value);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i up = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+  return _mm256_castps_si256(_mm256_blendv_ps(_mm256_castsi256_ps(up),
+                                              _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)),
+                                              _mm256_cmp_ps(value, value, _CMP_UNORD_Q)));
+}
+
+C10_ALWAYS_INLINE void JoinBFloat16(at::BFloat16* p, const Pair<float>& v) {
+  const __m256i lo = _mm256_srli_epi32(RoundToBFloat16(v.lo), 16), hi = RoundToBFloat16(v.hi);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_blend_epi16(lo, hi, 0xaa));
+}
+#endif
+
+template <typename T>
+C10_ALWAYS_INLINE Pair<AccOf<T>> Load(const T* p) {
   if constexpr (std::is_same_v<T, AccOf<T>>) {
     return {Vec<T>::loadu(p), Vec<T>::loadu(p + kHalf<T>)};
+#if defined(CPU_CAPABILITY_AVX2) || defined(CPU_CAPABILITY_AVX512)
+  } else if constexpr (std::is_same_v<T, at::BFloat16>) {
+    return SplitBFloat16(p);
+  } else if constexpr (std::is_same_v<T, at::Half>) {
+    Pair<float> v;
+    at::vec::load_fp32_from_fp16(p, v.lo);
+    at::vec::load_fp32_from_fp16(p + kHalf<float>, v.hi);
+    return v;
+#else
   } else {
     auto [lo, hi] = at::vec::convert_to_float<T>(at::vec::Vectorized<T>::loadu(p));
     return {lo, hi};
+#endif
   }
 }
 
 // The first count elements; the others are 0.
 template <typename T>
-Pair<AccOf<T>> LoadFirst(const T* p, int64_t count) {
+C10_ALWAYS_INLINE Pair<AccOf<T>> LoadFirst(const T* p, int64_t count) {
   T buffer[kPair<AccOf<T>>] = {};
   std::memcpy(static_cast<void*>(buffer), p, count * sizeof(T));
   return Load(buffer);
 }
 
 template <typename T>
-void Store(T* p, const Pair<AccOf<T>>& v) {
+C10_ALWAYS_INLINE void Store(T* p, const Pair<AccOf<T>>& v) {
   if constexpr (std::is_same_v<T, AccOf<T>>) {
     v.lo.store(p);
     v.hi.store(p + kHalf<T>);
+#if defined(CPU_CAPABILITY_AVX2) || defined(CPU_CAPABILITY_AVX512)
+  } else if constexpr (std::is_same_v<T, at::BFloat16>) {
+    JoinBFloat16(p, v);
+#endif
   } else {
     at::vec::convert_from_float<T>(v.lo, v.hi).store(p);
   }
 }
 
 template <typename T>
-void StoreFirst(T* p, const Pair<AccOf<T>>& v, int64_t count) {
+C10_ALWAYS_INLINE void StoreFirst(T* p, const Pair<AccOf<T>>& v, int64_t count) {
   T buffer[kPair<AccOf<T>>];
   Store(buffer, v);
   std::memcpy(static_cast<void*>(p), buffer, count * sizeof(T));
 }
 
-// Bits set in the lanes from first on: v & LanesFrom(first) drops the lanes before it, even where
-// they hold a NaN.
-template <typename A>
-Pair<A> LanesFrom(int64_t first) {
+// Bits set in the lanes of a step's elements from first on: v & ElementsFrom(first) drops the
+// elements before it, even NaNs.
+template <typename T>
+C10_ALWAYS_INLINE Pair<AccOf<T>> ElementsFrom(int64_t first) {
+  using A = AccOf<T>;
   const Vec<A> at(static_cast<A>(first));
-  return {Vec<A>::arange(A(0), A(1)) >= at, Vec<A>::arange(static_cast<A>(kHalf<A>), A(1)) >= at};
+  const int step = kInOrder<T> ? 1 : 2;
+  const A hi = kInOrder<T> ? static_cast<A>(kHalf<A>) : A(1);
+  return {Vec<A>::arange(A(0), step) >= at, Vec<A>::arange(hi, step) >= at};
 }
 
 // The rounding error of s = a + b.
 template <typename V>
-V AddError(const V& a, const V& b, const V& s) {
+C10_ALWAYS_INLINE V AddError(const V& a, const V& b, const V& s) {
   const V b_in_s = s - a;
   return (a - (s - b_in_s)) + (b - b_in_s);
 }
@@ -111,7 +201,7 @@ struct ExactSum {
 
 // totals += values for n elements, n a multiple of kPair, keeping the rounding errors.
 template <typename A>
-void AddExactly(A* totals, A* errors, const A* values, int64_t n) {
+C10_ALWAYS_INLINE void AddExactly(A* totals, A* errors, const A* values, int64_t n) {
   for (int64_t i = 0; i < n; i += kPair<A>) {
     const Pair<A> total = Load(totals + i), value = Load(values + i);
     const Pair<A> next = total + value;
@@ -120,9 +210,15 @@ void AddExactly(A* totals, A* errors, const A* values, int64_t n) {
   }
 }
 
+// totals += errors where that means something; n as above.
 template <typename A>
-void SettleExactly(A* totals, const A* errors, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) totals[i] = ExactSum<A>{totals[i], errors[i]}.Value();
+C10_ALWAYS_INLINE void SettleExactly(A* totals, const A* errors, int64_t n) {
+  const Pair<A> zero;
+  for (int64_t i = 0; i < n; i += kPair<A>) {
+    const Pair<A> error = Load(errors + i), none = error - error;
+    const Pair<A> finite(none.lo == zero.lo, none.hi == zero.hi);
+    Store(totals + i, Load(totals + i) + (error & finite));
+  }
 }
 
 constexpr int64_t RoundUp(int64_t n, int64_t step) { return (n + step - 1) / step * step; }

@@ -4,7 +4,7 @@
 int main(void) {
   uint64_t bytes = 0;
   aclOpExecutor* executor = 0;
-  const aclnnStatus status =
-      aclnnGroupNormBackwardGetWorkspaceSize(0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, &bytes, &executor);
+  const aclnnStatus status = aclnnGroupNormBackwardGetWorkspaceSize(0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0,
+                                                                    0, 0, &bytes, &executor);
   return status == 161001 && executor == 0 && aclnnGroupNormBackwardGetLastError()[0] != 0 ? 0 : 1;
 }

@@ -1,5 +1,6 @@
-// Many calls of aclnnGroupNormBackward from two threads with a stream each, where another thread runs phase 2 of every call;
-// half of the tensors are not contiguous. For ThreadSanitizer, and for wrong values. Argument: calls a thread.
+// Many calls of aclnnGroupNormBackward from two threads with a stream each, where another thread
+// runs phase 2 of every call; half of the tensors are not contiguous. For ThreadSanitizer, and for
+// wrong values. Argument: calls a thread.
 #include <acl/acl.h>
 #include <aclnnop/aclnn_group_norm_backward.h>
 
@@ -20,13 +21,14 @@ constexpr int64_t kN = 2, kC = 4, kS = 9, kG = 2;
 constexpr int64_t kElements = kN * kC * kS;
 std::atomic<int> failures{0};
 
-#define CHECK(call)                                                                                        \
-  do {                                                                                                     \
-    const int status_ = (call);                                                                            \
-    if (status_ != 0) {                                                                                    \
-      std::fprintf(stderr, "%s returned %d: %s\n", #call, status_, aclnnGroupNormBackwardGetLastError());  \
-      std::abort();                                                                                        \
-    }                                                                                                      \
+#define CHECK(call)                                                \
+  do {                                                             \
+    const int status_ = (call);                                    \
+    if (status_ != 0) {                                            \
+      std::fprintf(stderr, "%s returned %d: %s\n", #call, status_, \
+                   aclnnGroupNormBackwardGetLastError());          \
+      std::abort();                                                \
+    }                                                              \
   } while (0)
 
 // Hands work to one thread, in order.
@@ -80,7 +82,8 @@ aclTensor* Images(void* data, bool transposed) {
 }
 
 aclTensor* Vector(void* data, std::vector<int64_t> dims) {
-  return aclCreateTensor(dims.data(), dims.size(), ACL_FLOAT, nullptr, 0, ACL_FORMAT_ND, dims.data(), dims.size(), data);
+  return aclCreateTensor(dims.data(), dims.size(), ACL_FLOAT, nullptr, 0, ACL_FORMAT_ND,
+                         dims.data(), dims.size(), data);
 }
 
 int64_t At(int64_t n, int64_t c, int64_t s, bool transposed) {
@@ -107,8 +110,8 @@ struct Data {
   }
 
   // The largest error of the three results against the formula in double, in units of 1e-5.
-  double Error(const std::vector<float>& dx, const std::vector<float>& dgamma, const std::vector<float>& dbeta,
-               bool transposed) const {
+  double Error(const std::vector<float>& dx, const std::vector<float>& dgamma,
+               const std::vector<float>& dbeta, bool transposed) const {
     double worst = 0;
     const int64_t D = kC / kG;
     std::vector<double> want_gamma(kC), want_beta(kC);
@@ -118,7 +121,8 @@ struct Data {
         double a = 0, b = 0;
         for (int64_t c = g * D; c < (g + 1) * D; ++c) {
           for (int64_t s = 0; s < kS; ++s) {
-            const double grad = dy[At(n, c, s, transposed)], xhat = (x[At(n, c, s, transposed)] - mu) * r;
+            const double grad = dy[At(n, c, s, transposed)],
+                         xhat = (x[At(n, c, s, transposed)] - mu) * r;
             want_gamma[c] += grad * xhat;
             want_beta[c] += grad;
             a += grad * gamma[c];
@@ -149,14 +153,16 @@ void Calls(int thread, int calls) {
   CHECK(aclrtCreateStream(&stream));
   {
     Worker phase2;
-    Buffer dy(kElements * 4), x(kElements * 4), dx(kElements * 4), mean(kN * kG * 4), rstd(kN * kG * 4), gamma(kC * 4),
-        dgamma(kC * 4), dbeta(kC * 4), workspace(1 << 20);
+    Buffer dy(kElements * 4), x(kElements * 4), dx(kElements * 4), mean(kN * kG * 4),
+        rstd(kN * kG * 4), gamma(kC * 4), dgamma(kC * 4), dbeta(kC * 4), workspace(1 << 20);
     std::vector<float> out_x(kElements), out_gamma(kC), out_beta(kC);
     const auto upload = [&](const Buffer& to, const std::vector<float>& from) {
-      CHECK(aclrtMemcpyAsync(to.data, from.size() * 4, from.data(), from.size() * 4, ACL_MEMCPY_HOST_TO_DEVICE, stream));
+      CHECK(aclrtMemcpyAsync(to.data, from.size() * 4, from.data(), from.size() * 4,
+                             ACL_MEMCPY_HOST_TO_DEVICE, stream));
     };
     const auto download = [&](std::vector<float>& to, const Buffer& from) {
-      CHECK(aclrtMemcpyAsync(to.data(), to.size() * 4, from.data, to.size() * 4, ACL_MEMCPY_DEVICE_TO_HOST, stream));
+      CHECK(aclrtMemcpyAsync(to.data(), to.size() * 4, from.data, to.size() * 4,
+                             ACL_MEMCPY_DEVICE_TO_HOST, stream));
     };
     for (int i = 0; i < calls; ++i) {
       const bool transposed = i % 2 == 1;
@@ -167,15 +173,17 @@ void Calls(int thread, int calls) {
       upload(mean, data.mean);
       upload(rstd, data.rstd);
       upload(gamma, data.gamma);
-      aclTensor* tensors[] = {Images(dy.data, transposed), Images(x.data, transposed), Vector(mean.data, {kN, kG}),
-                              Vector(rstd.data, {kN, kG}), Vector(gamma.data, {kC}), Images(dx.data, transposed),
+      aclTensor* tensors[] = {Images(dy.data, transposed), Images(x.data, transposed),
+                              Vector(mean.data, {kN, kG}), Vector(rstd.data, {kN, kG}),
+                              Vector(gamma.data, {kC}),    Images(dx.data, transposed),
                               Vector(dgamma.data, {kC}),   Vector(dbeta.data, {kC})};
       const bool ask[3] = {true, true, true};
       aclBoolArray* mask = aclCreateBoolArray(ask, 3);
       uint64_t bytes = 0;
       aclOpExecutor* executor = nullptr;
-      CHECK(aclnnGroupNormBackwardGetWorkspaceSize(tensors[0], tensors[1], tensors[2], tensors[3], tensors[4], kN, kC, kS,
-                                                   kG, mask, tensors[5], tensors[6], tensors[7], &bytes, &executor));
+      CHECK(aclnnGroupNormBackwardGetWorkspaceSize(tensors[0], tensors[1], tensors[2], tensors[3],
+                                                   tensors[4], kN, kC, kS, kG, mask, tensors[5],
+                                                   tensors[6], tensors[7], &bytes, &executor));
       if (bytes > (1 << 20)) std::abort();
       if (repeatable) CHECK(aclSetAclOpExecutorRepeatable(executor));
       std::mutex mutex;
@@ -187,7 +195,8 @@ void Calls(int thread, int calls) {
           CHECK(aclnnGroupNormBackward(workspace.data, bytes, executor, stream));
           CHECK(aclDestroyAclOpExecutor(executor));
         }
-        if (aclnnGroupNormBackward(workspace.data, bytes, executor, stream) != 161002) std::abort();  // it is used up
+        if (aclnnGroupNormBackward(workspace.data, bytes, executor, stream) != 161002)
+          std::abort();  // it is used up
         std::lock_guard<std::mutex> lock(mutex);
         done = true;
         changed.notify_one();

@@ -92,8 +92,15 @@ def make(call: Call) -> Made:
         storage = (c_int64 * 1)(64)
         made.descriptors[name] = c_void_p(
             base.aclCreateTensor(
-                dims, c_uint64(len(spec.sizes)), c_int(spec.dtype), strides, c_int64(0), c_int(spec.format),
-                storage, c_uint64(1), made.memory[name][0] if spec.address else None,
+                dims,
+                c_uint64(len(spec.sizes)),
+                c_int(spec.dtype),
+                strides,
+                c_int64(0),
+                c_int(spec.format),
+                storage,
+                c_uint64(1),
+                made.memory[name][0] if spec.address else None,
             )
         )
     return made
@@ -103,14 +110,27 @@ def phase1(call: Call, made: Made) -> tuple[int, int, int | None, str]:
     """Status, workspace bytes, executor, error text; the out-parameters start as 77 and null."""
     mask = None
     if call.mask is not None:
-        mask = c_void_p(base.aclCreateBoolArray((c_bool * len(call.mask))(*call.mask), c_uint64(len(call.mask))))
+        mask = c_void_p(
+            base.aclCreateBoolArray((c_bool * len(call.mask))(*call.mask), c_uint64(len(call.mask)))
+        )
     size, executor = c_uint64(77), c_void_p(None)
     d = made.descriptors
     status = api.aclnnGroupNormBackwardGetWorkspaceSize(
-        d["gradOut"], d["input"], d["mean"], d["rstd"], d["gamma"],
-        c_int64(call.N), c_int64(call.C), c_int64(call.HxW), c_int64(call.group), mask,
-        d["gradInput"], d["gradGammaOut"], d["gradBetaOut"],
-        byref(size) if call.workspaceSize else None, byref(executor) if call.executor else None,
+        d["gradOut"],
+        d["input"],
+        d["mean"],
+        d["rstd"],
+        d["gamma"],
+        c_int64(call.N),
+        c_int64(call.C),
+        c_int64(call.HxW),
+        c_int64(call.group),
+        mask,
+        d["gradInput"],
+        d["gradGammaOut"],
+        d["gradBetaOut"],
+        byref(size) if call.workspaceSize else None,
+        byref(executor) if call.executor else None,
     )
     if mask is not None:
         base.aclDestroyBoolArray(mask)
@@ -146,7 +166,10 @@ RULES = [
     # null
     *((without(name), NULL, f"Expected {name}") for name in ("gradOut", "input", "mean", "rstd")),
     ({"mask": None}, NULL, "outputMask"),
-    *((without(name), NULL, f"{name}, which outputMask asks for") for name in ("gradInput", "gradGammaOut", "gradBetaOut")),
+    *(
+        (without(name), NULL, f"{name}, which outputMask asks for")
+        for name in ("gradInput", "gradGammaOut", "gradBetaOut")
+    ),
     ({"workspaceSize": False}, NULL, "workspaceSize"),
     ({"executor": False}, NULL, "executor"),
     *((with_(name, address=False), NULL, f"{name} to have device memory") for name in NAMES),
@@ -156,19 +179,34 @@ RULES = [
     ({"mask": (True, True, True, True)}, INVALID, "3 values, but got 4"),
     # dtype
     *(
-        ({**with_("gradOut", dtype=bad), **with_("input", dtype=bad)}, INVALID, "gradOut to be float32, float16 or bfloat16")
+        (
+            {**with_("gradOut", dtype=bad), **with_("input", dtype=bad)},
+            INVALID,
+            "gradOut to be float32, float16 or bfloat16",
+        )
         for bad in (INT32, DOUBLE)
     ),
-    (with_("input", dtype=HALF), INVALID, "input to have the dtype of gradOut, float32, but got float16"),
+    (
+        with_("input", dtype=HALF),
+        INVALID,
+        "input to have the dtype of gradOut, float32, but got float16",
+    ),
     (with_("mean", dtype=HALF), INVALID, "mean to have dtype float32 like input, but got float16"),
     (with_("rstd", dtype=HALF), INVALID, "rstd to have the dtype of mean"),
     (with_("gamma", dtype=HALF), INVALID, "gamma to have the dtype of mean"),
     (with_("gradInput", dtype=HALF), INVALID, "gradInput to have the dtype of gradOut"),
     (with_("gradGammaOut", dtype=HALF), INVALID, "gradGammaOut to have the dtype of mean"),
-    (with_("gradBetaOut", dtype=BF16), INVALID, "gradBetaOut to have the dtype of mean, float32, but got bfloat16"),
+    (
+        with_("gradBetaOut", dtype=BF16),
+        INVALID,
+        "gradBetaOut to have the dtype of mean, float32, but got bfloat16",
+    ),
     (
         {name: T(getattr(Call(), name).sizes, HALF) for name in ("gradOut", "input", "gradInput")}
-        | {name: T(getattr(Call(), name).sizes, BF16) for name in ("mean", "rstd", "gamma", "gradGammaOut", "gradBetaOut")},
+        | {
+            name: T(getattr(Call(), name).sizes, BF16)
+            for name in ("mean", "rstd", "gamma", "gradGammaOut", "gradBetaOut")
+        },
         INVALID,
         "mean to have dtype float16 or float32 like input, but got bfloat16",
     ),
@@ -187,12 +225,36 @@ RULES = [
     (with_("mean", sizes=(2,)), INVALID, "mean to have N*group=4 elements, but got 2"),
     (with_("rstd", sizes=(2, 3)), INVALID, "rstd to have N*group=4 elements, but got 6"),
     (with_("gamma", sizes=(3,)), INVALID, "gamma to have C=4 elements, but got 3"),
-    (with_("gradInput", sizes=(2, 4, 6)), INVALID, "gradInput to have the shape (2, 4, 2, 3) of input, but got (2, 4, 6)"),
-    (with_("gradGammaOut", sizes=(5,)), INVALID, "gradGammaOut to have the shape (4) of gamma, but got (5)"),
-    (with_("gradBetaOut", sizes=(4, 1)), INVALID, "gradBetaOut to have the shape (4) of gamma, but got (4, 1)"),
-    (without("gamma") | with_("gradBetaOut", sizes=(2, 2)), INVALID, "the shape (4), (C) without gamma, but got (2, 2)"),
-    (with_("gradOut", sizes=(2, 4, 2, 3, 1, 1, 1, 1, 1)), INVALID, "gradOut to have 0 to 8 dimensions, but got 9"),
-    (with_("input", format=NZ), INVALID, "input to have format ND, NCL, NCHW or NCDHW, but got aclFormat 29"),
+    (
+        with_("gradInput", sizes=(2, 4, 6)),
+        INVALID,
+        "gradInput to have the shape (2, 4, 2, 3) of input, but got (2, 4, 6)",
+    ),
+    (
+        with_("gradGammaOut", sizes=(5,)),
+        INVALID,
+        "gradGammaOut to have the shape (4) of gamma, but got (5)",
+    ),
+    (
+        with_("gradBetaOut", sizes=(4, 1)),
+        INVALID,
+        "gradBetaOut to have the shape (4) of gamma, but got (4, 1)",
+    ),
+    (
+        without("gamma") | with_("gradBetaOut", sizes=(2, 2)),
+        INVALID,
+        "the shape (4), (C) without gamma, but got (2, 2)",
+    ),
+    (
+        with_("gradOut", sizes=(2, 4, 2, 3, 1, 1, 1, 1, 1)),
+        INVALID,
+        "gradOut to have 0 to 8 dimensions, but got 9",
+    ),
+    (
+        with_("input", format=NZ),
+        INVALID,
+        "input to have format ND, NCL, NCHW or NCDHW, but got aclFormat 29",
+    ),
     (with_("gradInput", format=NHWC), INVALID, "gradInput to have format"),
 ]
 
@@ -259,18 +321,34 @@ ACCEPTED = {
     "flat_and_mean_in_one_dim": {"gradOut": T((48,)), "mean": T((4,)), "rstd": T((2, 1, 2))},
     "eight_dims": {n: T((2, 1, 4, 1, 2, 1, 3, 1)) for n in ("gradOut", "input", "gradInput")},
     "no_dims": {
-        **{n: T(()) for n in NAMES}, "N": 1, "C": 1, "HxW": 1, "group": 1,
+        **{n: T(()) for n in NAMES},
+        "N": 1,
+        "C": 1,
+        "HxW": 1,
+        "group": 1,
     },
     "empty": {
-        **{n: T((0, 4, 6)) for n in ("gradOut", "input", "gradInput")}, "N": 0, "mean": T((0, 2)), "rstd": T((0, 2)),
+        **{n: T((0, 4, 6)) for n in ("gradOut", "input", "gradInput")},
+        "N": 0,
+        "mean": T((0, 2)),
+        "rstd": T((0, 2)),
     },
     "no_channels": {
         **{n: T((2, 0, 6)) for n in ("gradOut", "input", "gradInput")},
-        **{n: T((0,)) for n in ("gamma", "gradGammaOut", "gradBetaOut")}, "C": 0,
+        **{n: T((0,)) for n in ("gamma", "gradGammaOut", "gradBetaOut")},
+        "C": 0,
     },
-    "half_with_float_statistics": {n: T((2, 4, 2, 3), HALF) for n in ("gradOut", "input", "gradInput")},
-    "strided": {n: T((2, 4, 2, 3), FLOAT, ND, (24, 1, 12, 4)) for n in ("gradOut", "input", "gradInput")}
-    | {"mean": T((2, 2), FLOAT, ND, (1, 2)), "gamma": T((4,), FLOAT, ND, (3,)), "gradGammaOut": T((4,), FLOAT, ND, (2,))},
+    "half_with_float_statistics": {
+        n: T((2, 4, 2, 3), HALF) for n in ("gradOut", "input", "gradInput")
+    },
+    "strided": {
+        n: T((2, 4, 2, 3), FLOAT, ND, (24, 1, 12, 4)) for n in ("gradOut", "input", "gradInput")
+    }
+    | {
+        "mean": T((2, 2), FLOAT, ND, (1, 2)),
+        "gamma": T((4,), FLOAT, ND, (3,)),
+        "gradGammaOut": T((4,), FLOAT, ND, (2,)),
+    },
     "broadcast_gradient": {"gradOut": T((2, 4, 2, 3), FLOAT, ND, (0, 0, 0, 0))},
 }
 
@@ -326,7 +404,12 @@ def test_phase_2_refuses_nulls_short_workspaces_and_foreign_executors(stream):
     assert api.aclnnGroupNormBackward(None, c_uint64(size), handle, stream) == NULL
     assert api.aclnnGroupNormBackward(workspace, c_uint64(size - 1), handle, stream) == INVALID
     foreign = ctypes.create_string_buffer(8192)
-    assert api.aclnnGroupNormBackward(workspace, c_uint64(size), c_void_p(ctypes.addressof(foreign)), stream) == INVALID
+    assert (
+        api.aclnnGroupNormBackward(
+            workspace, c_uint64(size), c_void_p(ctypes.addressof(foreign)), stream
+        )
+        == INVALID
+    )
     assert made.untouched()
     # After all that the executor still serves.
     assert api.aclnnGroupNormBackward(workspace, c_uint64(size), handle, stream) == 0
@@ -376,9 +459,9 @@ def test_the_determinism_option_is_accepted_and_changes_nothing(stream):
     for level in (0, 1):
         acl.call("aclrtCtxSetSysParamOpt", 0, c_int64(level))
         made, _, _ = run(Call(), stream)
-        results.append([acl.download(*made.memory[n]) for n in ("gradInput", "gradGammaOut", "gradBetaOut")])
+        results.append(
+            [acl.download(*made.memory[n]) for n in ("gradInput", "gradGammaOut", "gradBetaOut")]
+        )
         made.free()
     acl.call("aclrtCtxSetSysParamOpt", 0, c_int64(0))
     assert results[0] == results[1]
-
-

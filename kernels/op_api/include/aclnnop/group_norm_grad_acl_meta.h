@@ -1,5 +1,6 @@
-/* The aclnn base declarations that aclnn_group_norm_backward.h needs: the CANN toolkit's own where it is on the include path,
- * and the same from its documentation where only the ACL headers are. Nothing of this library may be declared here. */
+/* The aclnn base declarations that aclnn_group_norm_backward.h needs: the CANN toolkit's own where
+ * it is on the include path, and the same from its documentation where only the ACL headers are.
+ * Nothing of this library may be declared here. */
 #ifndef GROUP_NORM_GRAD_ACL_META_H_
 #define GROUP_NORM_GRAD_ACL_META_H_
 
@@ -29,17 +30,19 @@ typedef struct aclIntArray aclIntArray;
 typedef struct aclBoolArray aclBoolArray;
 typedef int32_t aclnnStatus;
 
-aclTensor* aclCreateTensor(const int64_t* viewDims, uint64_t viewDimsNum, aclDataType dataType, const int64_t* stride,
-                           int64_t offset, aclFormat format, const int64_t* storageDims, uint64_t storageDimsNum,
-                           void* tensorData);
+aclTensor* aclCreateTensor(const int64_t* viewDims, uint64_t viewDimsNum, aclDataType dataType,
+                           const int64_t* stride, int64_t offset, aclFormat format,
+                           const int64_t* storageDims, uint64_t storageDimsNum, void* tensorData);
 aclnnStatus aclDestroyTensor(const aclTensor* tensor);
 aclBoolArray* aclCreateBoolArray(const bool* value, uint64_t size);
 aclnnStatus aclDestroyBoolArray(const aclBoolArray* array);
 
 /* The arrays that these two give are the caller's, to be freed with delete[]. */
 aclnnStatus aclGetViewShape(const aclTensor* tensor, int64_t** viewDims, uint64_t* viewDimsNum);
-aclnnStatus aclGetViewStrides(const aclTensor* tensor, int64_t** stridesValue, uint64_t* stridesNum);
-aclnnStatus aclGetStorageShape(const aclTensor* tensor, int64_t** storageDims, uint64_t* storageDimsNum);
+aclnnStatus aclGetViewStrides(const aclTensor* tensor, int64_t** stridesValue,
+                              uint64_t* stridesNum);
+aclnnStatus aclGetStorageShape(const aclTensor* tensor, int64_t** storageDims,
+                               uint64_t* storageDimsNum);
 aclnnStatus aclGetViewOffset(const aclTensor* tensor, int64_t* offset);
 aclnnStatus aclGetFormat(const aclTensor* tensor, aclFormat* format);
 aclnnStatus aclGetDataType(const aclTensor* tensor, aclDataType* dataType);
