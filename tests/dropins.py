@@ -105,6 +105,18 @@ def feature(name: str) -> pytest.MarkDecorator:
     return pytest.mark.feature(name)
 
 
+def feature_of_operators(name: str) -> pytest.MarkDecorator:
+    """A feature of our registered operators, which the function and the module share."""
+    return pytest.mark.feature(
+        name,
+        dropin="function",
+        not_applicable={
+            "module": "the module calls the function's operators",
+            "enabled": "the operators around the kernel are PyTorch's own",
+        },
+    )
+
+
 def make_leaves(
     shape: tuple[int, ...],
     device: str = "cpu",
