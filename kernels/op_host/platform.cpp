@@ -1,4 +1,4 @@
-// The table of SoCs. Core counts, clocks and sizes are those of the CANN 8.1 platform_config files; see kernels/README.md.
+// The table of SoCs. Core counts, clocks and sizes are those of the CANN 8.1 platform_config files; see README.md beside this folder.
 #include "platform.h"
 
 namespace group_norm_grad {
