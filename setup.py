@@ -86,6 +86,8 @@ COMMON_FLAGS = [
     "-fvisibility=hidden",
     "-Wall",
     "-Wno-unknown-pragmas",
+    # The sums keep their rounding errors, and every schedule must round alike: no multiply-add but those written.
+    "-ffp-contract=off",
 ]
 
 

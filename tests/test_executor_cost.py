@@ -50,14 +50,18 @@ def test_all_samples_ran(modelled):
 def test_published_measurement(modelled, name):
     published, (fast, nominal, slow) = modelled[name]
     assert fast <= nominal <= slow
-    assert abs(nominal / published - 1) <= TOLERANCE, f"published {published} us, modelled {nominal} us"
+    assert abs(nominal / published - 1) <= TOLERANCE, (
+        f"published {published} us, modelled {nominal} us"
+    )
 
 
 def test_variants_keep_their_order(modelled):
     def time(name: str) -> float:
         return modelled[name][1][1]
 
-    assert time("add 8 KiB") > time("add 32 KiB") > time("add double buffer") > time("add L2 bypass")
+    assert (
+        time("add 8 KiB") > time("add 32 KiB") > time("add double buffer") > time("add L2 bypass")
+    )
     assert time("copy 1x64") > 2 * time("copy 64x1024")
     assert time("copy unaligned") > 1.1 * time("copy 64x1024")
     assert time("copy whole 4 times") > 2 * time("copy slices 4 times")
