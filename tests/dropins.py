@@ -51,9 +51,7 @@ class NormByFunction(nn.GroupNorm):
     """A model's own norm layer that calls our function."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return group_norm_grad.group_norm(
-            input, self.num_groups, self.weight, self.bias, self.eps
-        )
+        return group_norm_grad.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
 class DropIn(NamedTuple):
@@ -69,9 +67,7 @@ class DropIn(NamedTuple):
 
 OURS = "group_norm_grad::group_norm_backward"
 DROPINS = {
-    "function": DropIn(
-        "function", group_norm_grad.group_norm, NormByFunction, nullcontext, OURS
-    ),
+    "function": DropIn("function", group_norm_grad.group_norm, NormByFunction, nullcontext, OURS),
     "module": DropIn("module", by_module, group_norm_grad.GroupNorm, nullcontext, OURS),
     "enabled": DropIn(
         "enabled",
