@@ -248,7 +248,8 @@ def kernel(libraries: Path, sanitizer: str | None = None) -> Path:
     sources = [kernels / name for name in listed] + [HERE / "kernel_on_executor.cpp"]
     includes = [*acl_include_dirs(), HERE, ROOT, kernels / "executor" / "include"]
     flags = [f"-I{path}" for path in includes]
-    flags += ["-std=c++20", "-O2", "-ffp-contract=off", "-fvisibility=hidden", "-Wno-restrict"]
+    optimise = "-O1" if sanitizer else "-O2"  # sanitized code compiles slowly
+    flags += ["-std=c++20", optimise, "-ffp-contract=off", "-fvisibility=hidden", "-Wno-restrict"]
     if sanitizer:
         flags += [f"-fsanitize={sanitizer}"]
 
