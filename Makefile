@@ -4,6 +4,7 @@ DEVICE ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
 NPU_SITE := $(CURDIR)/build/torch_npu-2.13.0
+FEATURE_TESTS := $(shell git grep -l 'import.*feature\|    feature,' -- 'tests/test_*.py')
 CXX_FILES := $(shell git ls-files '*.cpp' '*.h')
 
 .PHONY: all demo torch_npu test bench lint format sanitize wheel clean
@@ -37,8 +38,19 @@ torch_npu: $(VENV)/.installed
 test: torch_npu all
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
+# The CPU suite under AddressSanitizer with UBSan, then what threads do under ThreadSanitizer. Not part of `make test`.
+sanitize: $(VENV)/.installed
+	$(BIN)/python tests/sanitize/run.py address $(ARGS)
+	$(BIN)/python tests/sanitize/run.py thread $(ARGS)
+
+# README's feature table, from the results of the tests that are marked as its proof.
+features: all
+	$(BIN)/python -m pytest -n 2 --feature-report=out/features.json $(FEATURE_TESTS)
+	$(BIN)/python benchmarks/feature_table.py out/features*.json
+
 bench: all
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/citizen.py
 	$(BIN)/python benchmarks/backward.py $(ARGS)
 
 lint: $(VENV)/.installed

@@ -1,6 +1,7 @@
 """Builds group_norm_grad._C against the installed torch.
 
-Environment switches: GROUP_NORM_GRAD_DEBUG=1 (no optimisation, debug symbols); GROUP_NORM_GRAD_NPU=auto|0|1
+Environment switches: GROUP_NORM_GRAD_DEBUG=1 (no optimisation, debug symbols), =address or =thread (debug symbols and
+that sanitizer, with UBSan beside ASan; `make sanitize` runs the result); GROUP_NORM_GRAD_NPU=auto|0|1
 (the NPU half: when its parts can be built, never, or else fail); GROUP_NORM_GRAD_BUILD_ISA (comma-separated
 instruction sets of the CPU kernels, default all that the compiler's target has).
 """
@@ -28,7 +29,13 @@ import setup_npu  # noqa: E402
 
 PACKAGE = "group_norm_grad"
 VERSION = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1]
+SANITIZERS = {
+    # Without vptr, as torch hides the type information that it compares.
+    "address": ["-fsanitize=address,undefined", "-fno-sanitize=vptr", "-fno-sanitize-recover=all"],
+    "thread": ["-fsanitize=thread"],
+}
 DEBUG = os.environ.get("GROUP_NORM_GRAD_DEBUG", "0") == "1"
+SANITIZE = SANITIZERS.get(os.environ.get("GROUP_NORM_GRAD_DEBUG", "0"), [])
 
 SOURCES = [
     "csrc/schema.cpp",
@@ -73,11 +80,14 @@ def instruction_sets() -> dict[str, tuple[str, list[str]]]:
 
 
 COMMON_FLAGS = [
-    "-O0" if DEBUG else "-O3",
-    "-g" if DEBUG else "-g0",
+    "-O0" if DEBUG else "-O1" if SANITIZE else "-O3",
+    *(["-g", "-fno-omit-frame-pointer"] if DEBUG or SANITIZE else ["-g0"]),
+    *SANITIZE,
     "-fvisibility=hidden",
     "-Wall",
     "-Wno-unknown-pragmas",
+    # The sums keep their rounding errors, and every schedule must round alike: no multiply-add but those written.
+    "-ffp-contract=off",
 ]
 
 
@@ -139,6 +149,7 @@ def extensions() -> list[Extension]:
         SOURCES,
         include_dirs=[str(ROOT.resolve()), *torch.utils.cpp_extension.include_paths()],
         extra_compile_args=[*COMMON_FLAGS, *isa_macros],
+        extra_link_args=SANITIZE,
     )
     if os.environ.get("GROUP_NORM_GRAD_NPU") == "0":
         return [main]

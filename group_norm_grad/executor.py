@@ -337,8 +337,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cost=options.cost,
             trace=options.trace,
         )
-    except (ValueError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, RuntimeError) as refusal:
+        print(f"error: {refusal}", file=sys.stderr)
         return 2
     report, plan = result["report"], result["plan"]
     found = errors(data, result)

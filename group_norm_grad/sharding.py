@@ -36,12 +36,12 @@ def _placements(schema: OpSchema) -> list[list[Any]]:
 
     whole, batch, channel, vector = Replicate(), Shard(0), Shard(1), Shard(0)
     if schema.op is torch.ops.group_norm_grad.group_norm_forward.default:
-        rules = [
+        rules: list[list[Any]] = [
             [whole] * 6,
             [batch, batch, batch, batch, whole, whole],
             [channel, channel, channel, channel, vector, vector],
         ]
-        outputs = [True] * 3
+        outputs: list[bool] = [True] * 3
     else:
         total = Partial("sum")
         rules = [

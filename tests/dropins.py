@@ -6,7 +6,7 @@ No expected values and no tests. A test module imports the fixtures that it uses
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
@@ -21,6 +21,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 GroupNormCall = Callable[..., Tensor]
 
 
+def module_of(
+    num_groups: int, channels: int, names: Sequence[str], eps: float, device: torch.device | str
+) -> group_norm_grad.GroupNorm:
+    """Our module with just the parameters of these names, to be given their values by functional_call."""
+    norm = group_norm_grad.GroupNorm(num_groups, channels, eps, affine=False, device=device)
+    for name in names:
+        norm.register_parameter(name, nn.Parameter(torch.empty(0, device=device)))
+    return norm
+
+
 def by_module(
     input: Tensor,
     num_groups: int,
@@ -29,14 +39,9 @@ def by_module(
     eps: float = 1e-5,
 ) -> Tensor:
     """Our module, with the given tensors for its parameters."""
-    norm = group_norm_grad.GroupNorm(
-        num_groups, input.shape[1], eps, affine=False, device=input.device
-    )
     given = {"weight": weight, "bias": bias}
-    for name, tensor in given.items():
-        if tensor is not None:
-            norm.register_parameter(name, nn.Parameter(torch.empty(0, device=input.device)))
     tensors = {name: tensor for name, tensor in given.items() if tensor is not None}
+    norm = module_of(num_groups, input.shape[1], list(tensors), eps, input.device)
     output: Tensor = functional_call(norm, tensors, (input,))
     return output
 
@@ -98,6 +103,18 @@ def device(request: pytest.FixtureRequest) -> str:
 def feature(name: str) -> pytest.MarkDecorator:
     """Marks tests as the proof of a feature: one row of the table, by this name."""
     return pytest.mark.feature(name)
+
+
+def feature_of_operators(name: str) -> pytest.MarkDecorator:
+    """A feature of our registered operators, which the function and the module share."""
+    return pytest.mark.feature(
+        name,
+        dropin="function",
+        not_applicable={
+            "module": "the module calls the function's operators",
+            "enabled": "the operators around the kernel are PyTorch's own",
+        },
+    )
 
 
 def make_leaves(

@@ -27,12 +27,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
-    """The drop-in and the device of a test are its parameters; a test that has none speaks for all, or for the CPU."""
+    """The drop-in and the device of a test are its parameters; a test that has none speaks for all, or for the CPU.
+
+    A marker's not_applicable={drop-in: reason} says where the feature has no meaning.
+    """
     arguments: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
     for marker in item.iter_markers(PROPERTY):
+        name = str(marker.args[0])
         dropin = str(arguments.get("dropin", marker.kwargs.get("dropin", "all")))
         device = str(arguments.get("device", "cpu"))
-        item.user_properties.append((PROPERTY, [str(marker.args[0]), dropin, device]))
+        item.user_properties.append((PROPERTY, [name, dropin, device, ""]))
+        for other, reason in marker.kwargs.get("not_applicable", {}).items():
+            item.user_properties.append((PROPERTY, [name, other, device, f"not applicable: {reason}"]))
     return (yield)
 
 
@@ -50,9 +56,10 @@ class FeatureReport:
         for name, value in report.user_properties:
             if name != PROPERTY:
                 continue
-            feature, dropin, device = value  # type: ignore[misc]
+            feature, dropin, device, not_applicable = value  # type: ignore[misc]
             cell = self.counts.setdefault(feature, {}).setdefault(f"{dropin}/{device}", {})
-            cell[report.outcome] = cell.get(report.outcome, 0) + 1
+            outcome = not_applicable or report.outcome
+            cell[outcome] = cell.get(outcome, 0) + 1
 
     def pytest_sessionfinish(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -50,7 +50,8 @@ void CheckTiles(const Problem& p, const Plan& plan) {
   Expect(t.g_blocks >= 1 && plan.blocks % t.g_blocks == 0, "blocks are a grid of N by G");
   ExpectShares(plan.blocks / t.g_blocks, t.n_base, t.n_larger, p.N);
   ExpectShares(t.g_blocks, t.g_base, t.g_larger, p.G);
-  Expect(t.channel_pitch == RoundUp(p.D(), block), "one value a channel, to a block boundary");
+  const bool no_gaps = p.S > 1 && p.D() % 8 == 0;
+  Expect(t.channel_pitch == (no_gaps ? p.D() : RoundUp(p.D(), block)), "one value a channel, to a block boundary");
   Expect(t.group_pitch == (p.S == 1 ? t.channel_pitch : p.D() * RoundUp(p.S, block)), "group pitch");
   Expect(t.tile_n >= 1 && t.tile_g >= 1 && t.unit_n >= 1 && t.unit_g >= 1, "tiles are not empty");
   Expect(t.slot_elems >= int64_t{t.tile_n} * t.tile_g * t.group_pitch, "a tile fits in its slot");
@@ -133,16 +134,20 @@ void CheckPieces(const Problem& p, const Plan& plan) {
     Expect(t.row_pitch == 0 || t.row_pitch > 32 || t.work_rows % 8 == 0, "narrow rows go eight at a time");
   }
   if (split && p.output_mask[0]) {
-    Expect(t.exchange_slots <= group_norm_grad::kMaxCores, "cores of a group");
-    for (int64_t group : {int64_t{0}, groups / 2, groups - 1}) {
+    for (int64_t core = 0; core < plan.blocks; ++core) {
+      const Range share = ShareOf(core, t.per_core, t.larger_cores);
+      const int64_t first = share.first / t.group_pieces;
+      const int64_t last = (share.first + share.count - 1) / t.group_pieces;
       int64_t sharing = 0;
-      for (int64_t core = 0; core < plan.blocks; ++core) {
-        const Range share = ShareOf(core, t.per_core, t.larger_cores);
-        sharing += share.first < (group + 1) * t.group_pieces &&
-                   share.first + share.count > group * t.group_pieces;
+      for (int64_t other = 0; other < plan.blocks; ++other) {
+        const Range theirs = ShareOf(other, t.per_core, t.larger_cores);
+        sharing += theirs.first < (last + 1) * t.group_pieces &&
+                   theirs.first + theirs.count > first * t.group_pieces;
       }
-      Expect(sharing <= t.exchange_slots, "every core that shares a group has a slot to leave its sums in");
+      Expect(sharing <= t.exchange_cores, "and for what the cores beside it leave");
+      Expect(last - first < t.share_groups && t.share_groups >= 2, "a core has room for its groups' sums");
     }
+    Expect(t.partial_offset >= plan.blocks * 2 * group_norm_grad::kGroupSums, "and for their exchange");
   }
 }
 

@@ -18,6 +18,7 @@ from dropins import (  # noqa: F401  (device and dropin are fixtures)
     device,
     dropin,
     feature,
+    feature_of_operators,
     make_leaves,
 )
 from torch import Tensor, nn
@@ -189,7 +190,7 @@ def targets(graph: GraphModule) -> list[str]:
 FORWARD, BACKWARD = "group_norm_grad.group_norm_forward.default", "group_norm_grad.group_norm_backward.default"
 
 
-@feature("AOTAutograd's min-cut partitioner sees our operators")
+@feature_of_operators("AOTAutograd's min-cut partitioner sees our operators")
 def test_min_cut() -> None:
     """The kernels are in their graphs, the norm is not computed twice, and its input is recomputed when that is cheaper."""
     block = block_of(DROPINS["function"])
@@ -313,7 +314,7 @@ def shape_guards(call: Callable[..., Tensor]) -> set[str]:
     return found
 
 
-@feature("no guards beyond those of F.group_norm")
+@feature_of_operators("no guards beyond those of F.group_norm")
 def test_guards() -> None:
     ours, theirs = shape_guards(group_norm_grad.group_norm), shape_guards(F.group_norm)
     assert ours and ours <= theirs, ours - theirs
@@ -342,7 +343,7 @@ def described(outputs: tuple[Tensor | None, ...]) -> list[object]:
     return [o if o is None else (o.dtype, tuple(o.shape), o.stride(), o.device.type) for o in outputs]
 
 
-@feature("strides of fake outputs equal the real ones")
+@feature_of_operators("strides of fake outputs equal the real ones")
 @pytest.mark.parametrize("dtypes", [(torch.float32, torch.float32), (torch.bfloat16, torch.float32)], ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_fake_outputs(layout: str, dtypes: tuple[torch.dtype, torch.dtype], device: str) -> None:
@@ -372,7 +373,7 @@ def test_fake_outputs(layout: str, dtypes: tuple[torch.dtype, torch.dtype], devi
         assert described(made) == described(real)
 
 
-@feature("functional schemas: nothing mutated, nothing aliased")
+@feature_of_operators("functional schemas: nothing mutated, nothing aliased")
 @pytest.mark.parametrize("name", ["group_norm", "group_norm_forward", "group_norm_backward"])
 def test_schemas_are_functional(name: str) -> None:
     operator = getattr(OPS, name).default

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import torch
 from cases import ALL, BF16, EPS, F16, F32, F64, MASKS, DTypes, Problem, sizes
+from dropins import feature_of_operators
 from reference import statistics
 from torch import Tensor
 from torch.testing._internal.common_methods_invocations import op_db
 
 import group_norm_grad  # noqa: F401  (registers the operators)
 
+pytestmark = feature_of_operators("torch.library.opcheck on every operator")
 OPS = torch.ops.group_norm_grad
 (OPINFO,) = [op for op in op_db if op.name == "nn.functional.group_norm"]
 DTYPES = (F32, F64, F16, BF16)

@@ -20,6 +20,7 @@ from dropins import (  # noqa: F401  (device and dropin are fixtures)
     double_on,
     dropin,
     feature,
+    feature_of_operators,
     make_leaves,
     operators_in,
     plain_group_norm,
@@ -238,7 +239,7 @@ def test_per_sample_gradients_do_not_loop(dropin: DropIn, device: str) -> None:
     assert counts[0][dropin.operator] == (0 if dropin.name == "enabled" else 1)
 
 
-@feature("batching rules of the operators themselves")
+@feature_of_operators("batching rules of the operators themselves")
 def test_batching_rules_of_the_operators(device: str) -> None:
     """group_norm_forward and group_norm_backward under vmap, each argument mapped or not, every output mask."""
     batch, n, c, s = 3, 2, 6, 4
@@ -281,7 +282,7 @@ def test_batching_rules_of_the_operators(device: str) -> None:
             assert_agree(tuple(g[i] for g in got), want, device)
 
 
-@feature("batching rules of the operators themselves")
+@feature_of_operators("batching rules of the operators themselves")
 def test_vmap_of_the_derivatives_of_the_backward_operator(device: str) -> None:
     """The backward operator mapped, then differentiated, and the other way round."""
     (x, weight, _), dy = inputs_on(device)
@@ -308,7 +309,7 @@ CLASS_TRANSFORMS = {
 }
 
 
-@feature("GroupNormFunction: setup_context, vmap, jvp")
+@feature_of_operators("GroupNormFunction: setup_context, vmap, jvp")
 @pytest.mark.parametrize("name", CLASS_TRANSFORMS)
 def test_the_autograd_function_under_transforms(name: str, device: str) -> None:
     args, upstream = inputs_on(device)
@@ -321,7 +322,7 @@ def test_the_autograd_function_under_transforms(name: str, device: str) -> None:
     assert_agree(got, CLASS_TRANSFORMS[name](plain_group_norm, args, upstream), device)
 
 
-@feature("GroupNormFunction: setup_context, vmap, jvp")
+@feature_of_operators("GroupNormFunction: setup_context, vmap, jvp")
 def test_the_autograd_function_is_mapped_and_differentiates_its_statistics(device: str) -> None:
     (x, weight, bias), upstream = inputs_on(device)
     xs = torch.stack([x, x.cos(), x * 2])

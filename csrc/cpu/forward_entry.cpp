@@ -1,33 +1,85 @@
-// group_norm_forward on the CPU.
-#include <ATen/ops/native_group_norm.h>
-#include <ATen/ops/ones.h>
+// group_norm_forward on the CPU: layout, allocation and threads around the kernels. No arithmetic
+// on the data here.
+#include <ATen/EmptyTensor.h>
+#include <ATen/core/Tensor.h>
 
+#include <limits>
+
+#include "call.h"
+#include "dispatch.h"
 #include "group_norm.h"
 
 namespace group_norm_grad::cpu {
+namespace {
+
+template <typename A>
+void Forward(const Problem& problem, bool channels_last, double eps, const at::Tensor& input,
+             const std::optional<at::Tensor>& weight, const std::optional<at::Tensor>& bias,
+             at::Tensor& output, at::Tensor& mean, at::Tensor& rstd) {
+  const KernelTable& table = Kernels();
+  const int64_t pair_elems = 2 * table.vector_bytes / static_cast<int64_t>(sizeof(A));
+  const Machine machine = ThisMachine(pair_elems, problem.N * problem.C * problem.S);
+  const Plan plan = MakeForwardPlan(problem, channels_last, machine);
+  const ForwardKernels& kernels = table.of[static_cast<int>(problem.dtype)].forward;
+
+  Workspace workspace;
+  const ChannelValues<A> weight_acc(weight, problem.C, A(1), workspace);
+  const ChannelValues<A> bias_acc(bias, problem.C, A(0), workspace);
+  const int64_t scratch_bytes =
+      PaddedScratchBytes(ForwardScratchElems(plan, problem, pair_elems) * sizeof(A));
+  const int64_t scratch_at = workspace.Add(scratch_bytes * machine.threads);
+  workspace.Allocate();
+
+  ForwardArgs args{};
+  args.input = input.const_data_ptr();
+  args.output = output.mutable_data_ptr();
+  args.weight = weight_acc.Get(workspace);
+  args.bias = bias_acc.Get(workspace);
+  args.mean = mean.mutable_data_ptr();
+  args.rstd = rstd.mutable_data_ptr();
+  args.N = problem.N;
+  args.C = problem.C;
+  args.S = problem.S;
+  args.G = problem.G;
+  args.eps = eps;
+  args.plan = plan;
+  const Runner<ForwardArgs> run{args, machine.threads, static_cast<char*>(workspace.At(scratch_at)),
+                                scratch_bytes};
+  run(plan.schedule == Schedule::kFusedFlat           ? kernels.flat
+      : plan.schedule == Schedule::kFusedChannelsLast ? kernels.channels_last
+                                                      : kernels.rows,
+      plan.tasks, plan.task_elems);
+}
+
+}  // namespace
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> group_norm_forward(
     const at::Tensor& input, const std::optional<at::Tensor>& weight,
     const std::optional<at::Tensor>& bias, int64_t N, int64_t C, int64_t HxW, int64_t group,
     double eps) {
-  // ATen's kernel reads its arguments as dense: it refuses another input, and misreads a strided weight.
-  const auto dense = [](const std::optional<at::Tensor>& t) {
-    return t.has_value() && t->defined() ? std::optional<at::Tensor>(t->contiguous())
-                                         : std::nullopt;
-  };
-  const at::Tensor x = input.contiguous(input.suggest_memory_format());
-  if (!at::isReducedFloatingType(input.scalar_type())) {
-    return at::native_group_norm(x, dense(weight), dense(bias), N, C, HxW, group, eps);
+  Problem problem;
+  problem.N = N;
+  problem.C = C;
+  problem.S = HxW;
+  problem.G = group;
+  problem.dtype = DTypeOf(input.scalar_type());
+  const at::ScalarType stat_type = problem.dtype == DType::kFloat64 ? at::kDouble : at::kFloat;
+
+  const at::MemoryFormat format = FormatOf(input, N, C);
+  at::Tensor output = at::detail::empty_cpu(input.sizes(), input.scalar_type(), false, format);
+  at::Tensor mean = at::detail::empty_cpu({N, group}, stat_type);
+  at::Tensor rstd = at::detail::empty_cpu({N, group}, stat_type);
+  if (N == 0 || C == 0 || HxW == 0) {
+    // The mean of nothing.
+    mean.zero_();
+    rstd.fill_(std::numeric_limits<double>::quiet_NaN());
+    return {output, mean, rstd};
   }
-  // ATen's statistics take the dtype of the weight, so a float one keeps them in float.
-  const auto in_float = [&](const std::optional<at::Tensor>& t) {
-    std::optional<at::Tensor> out = dense(t);
-    if (out) out = out->to(at::kFloat);
-    return out;
-  };
-  std::optional<at::Tensor> weight_float = in_float(weight);
-  if (!weight_float) weight_float = at::ones({C}, at::kFloat);
-  return at::native_group_norm(x, weight_float, in_float(bias), N, C, HxW, group, eps);
+  const auto dense = input.expect_contiguous(format);
+  const auto run = problem.dtype == DType::kFloat64 ? Forward<double> : Forward<float>;
+  run(problem, IsChannelsLastWalk(problem, format, Kernels()), eps, *dense, weight, bias, output,
+      mean, rstd);
+  return {std::move(output), std::move(mean), std::move(rstd)};
 }
 
 }  // namespace group_norm_grad::cpu

@@ -17,12 +17,45 @@ constexpr int64_t kLeastRowBytes = 256;
 
 // Rows shorter than this cost more in their last steps and their horizontal sums than a weight for
 // each element does.
-constexpr int64_t kFlatRowElems = 0;
+constexpr int64_t kFlatRowElems = 16;
 // Elements whose per-element arrays a flat task keeps, which is what the first cache holds beside
 // the data.
 constexpr int64_t kFlatElems = 1024;
 // Samples summed per element before they go to the partial sums; small enough for many tasks.
 constexpr int64_t kFlatSamples = 32;
+
+// The groups of one sample that a channels-last task takes, when it reads `tensors` tensors twice.
+int64_t ChannelsLastGroups(const Problem& problem, const Machine& machine, int64_t tensors) {
+  const int64_t row_bytes = problem.D() * SizeOf(problem.dtype);
+  // What the task reads twice stays in the second cache in between, if that leaves rows of whole
+  // lines.
+  const int64_t in_l2 = machine.l2_bytes * 3 / 4 / (tensors * problem.S * row_bytes);
+  const int64_t whole_lines = CeilDiv(kLeastRowBytes, row_bytes);
+  const int64_t most = std::max<int64_t>(kBlockChannels / problem.D(), 1);
+  const int64_t groups = in_l2 >= whole_lines ? std::min(in_l2, most) : most;
+  return std::clamp<int64_t>(groups, 1, problem.G);
+}
+
+// Weights an element are worth their preparation when several samples share them, or when rows are
+// shorter than a step.
+bool IsFlat(const Problem& problem, const Machine& machine) {
+  return problem.D() * problem.S >= machine.pair_elems &&
+         (problem.S < machine.pair_elems ||
+          (problem.S < kFlatRowElems && problem.N >= 2 * kFlatSamples));
+}
+
+void PlanFlat(const Problem& problem, Plan& plan) {
+  plan.schedule = Schedule::kFusedFlat;
+  plan.groups = std::clamp<int64_t>(kFlatElems / (problem.D() * problem.S), 1, problem.G);
+  plan.samples = std::clamp<int64_t>(problem.N / kFlatSamples, 1, kFlatSamples);
+  plan.sample_blocks = CeilDiv(problem.N, plan.samples);
+}
+
+void CountTasks(const Problem& problem, Plan& plan) {
+  plan.group_blocks = CeilDiv(problem.G, plan.groups);
+  plan.tasks = plan.sample_blocks * plan.group_blocks;
+  plan.task_elems = plan.samples * plan.groups * problem.D() * problem.S;
+}
 
 }  // namespace
 
@@ -51,30 +84,19 @@ bool IsChannelsLast(Schedule schedule) {
 }
 
 Plan MakeBackwardPlan(const Problem& problem, bool channels_last, const Machine& machine) {
-  const int64_t D = problem.D(), S = problem.S;
+  const int64_t M = problem.D() * problem.S;
   Plan plan;
   plan.sample_blocks = problem.N;
   if (channels_last) {
-    const int64_t row_bytes = D * SizeOf(problem.dtype);
-    // Both inputs of the block stay in the second cache between the two passes, if that leaves rows
-    // of whole lines.
-    const int64_t in_l2 = machine.l2_bytes * 3 / 4 / (2 * S * row_bytes);
-    const int64_t whole_lines = CeilDiv(kLeastRowBytes, row_bytes);
-    const int64_t most = std::max<int64_t>(kBlockChannels / D, 1);
-    plan.groups = in_l2 >= whole_lines ? std::min(in_l2, most) : most;
-    plan.groups = std::clamp<int64_t>(plan.groups, 1, problem.G);
-    plan.chunks = CeilDiv(S, kChannelsLastChunkRows);
-  } else if (S < kFlatRowElems && D * S >= machine.pair_elems) {
-    plan.groups = std::clamp<int64_t>(kFlatElems / (D * S), 1, problem.G);
-    plan.samples = std::clamp<int64_t>(problem.N / kFlatSamples, 1, kFlatSamples);
-    plan.sample_blocks = CeilDiv(problem.N, plan.samples);
-    plan.schedule = Schedule::kFusedFlat;
+    plan.groups = ChannelsLastGroups(problem, machine, 2);
+    plan.chunks = CeilDiv(problem.S, kChannelsLastChunkRows);
+  } else if (IsFlat(problem, machine)) {
+    PlanFlat(problem, plan);
   } else {
-    plan.chunks = CeilDiv(S, kRowChunkElems);
+    plan.chunks = CeilDiv(problem.S, kRowChunkElems);
+    plan.in_cache = 2 * M * SizeOf(problem.dtype) <= machine.l2_bytes * 3 / 4;
   }
-  plan.group_blocks = CeilDiv(problem.G, plan.groups);
-  plan.tasks = plan.sample_blocks * plan.group_blocks;
-  plan.task_elems = plan.samples * plan.groups * D * S;
+  CountTasks(problem, plan);
   if (plan.schedule == Schedule::kFusedFlat) return plan;
   // Too few tasks to go round: all threads share every group.
   const int64_t chunks =
@@ -87,6 +109,36 @@ Plan MakeBackwardPlan(const Problem& problem, bool channels_last, const Machine&
     plan.schedule = split ? Schedule::kSplitRows : Schedule::kFusedRows;
   }
   return plan;
+}
+
+Plan MakeForwardPlan(const Problem& problem, bool channels_last, const Machine& machine) {
+  Plan plan;
+  plan.sample_blocks = problem.N;
+  if (channels_last) {
+    plan.schedule = Schedule::kFusedChannelsLast;
+    plan.groups = ChannelsLastGroups(problem, machine, 1);
+    // Narrower blocks give every thread some: a channel's sums do not depend on its block.
+    const int64_t blocks = CeilDiv(machine.threads, problem.N);
+    plan.groups = std::min(plan.groups, CeilDiv(problem.G, blocks));
+  } else if (IsFlat(problem, machine)) {
+    PlanFlat(problem, plan);
+  } else {
+    plan.in_cache = problem.D() * problem.S * SizeOf(problem.dtype) <= machine.l2_bytes * 3 / 4;
+  }
+  CountTasks(problem, plan);
+  return plan;
+}
+
+int64_t ForwardScratchElems(const Plan& plan, const Problem& problem, int64_t pair_elems) {
+  const auto padded = [&](int64_t n) { return CeilDiv(n, pair_elems) * pair_elems; };
+  switch (plan.schedule) {
+    case Schedule::kFusedFlat:
+      return padded(problem.D() * problem.S) * (1 + 2 * plan.groups);
+    case Schedule::kFusedChannelsLast:
+      return padded(plan.groups * problem.D()) * kForwardChannelsLastScratchArrays;
+    default:
+      return 0;
+  }
 }
 
 int64_t ScratchElems(const Plan& plan, const Problem& problem, int64_t pair_elems) {
@@ -104,8 +156,7 @@ std::string ToString(const Plan& plan) {
   out << "schedule=" << Name(plan.schedule) << " samples=" << plan.samples
       << " groups=" << plan.groups << " chunks=" << plan.chunks
       << " sample_blocks=" << plan.sample_blocks << " tasks=" << plan.tasks
-      << " task_elems=" << plan.task_elems
-      << " stream_stores=" << (plan.stream_stores ? "yes" : "no");
+      << " task_elems=" << plan.task_elems << " in_cache=" << (plan.in_cache ? "yes" : "no");
   return out.str();
 }
 

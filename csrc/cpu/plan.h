@@ -41,7 +41,7 @@ struct Plan {
   int64_t chunks = 1;  // of a row, or of a channels-last sample
   int64_t tasks = 0;   // of the fused pass; a split pass has its own counts
   int64_t task_elems = 0;
-  bool stream_stores = false;  // grad_input is written past the caches
+  bool in_cache = false;  // a task's inputs stay in the second cache between the two passes
 };
 
 // Per-channel arrays in the scratch of a channels-last task, and of a task over rows.
@@ -53,7 +53,12 @@ constexpr int64_t kFlatScratchArrays = 4;
 bool IsSplit(Schedule schedule);
 bool IsChannelsLast(Schedule schedule);
 
+// Arrays in the scratch of a forward channels-last task.
+constexpr int64_t kForwardChannelsLastScratchArrays = 10;
+
 // N, C and S must be at least 1.
+Plan MakeForwardPlan(const Problem& problem, bool channels_last, const Machine& machine);
+int64_t ForwardScratchElems(const Plan& plan, const Problem& problem, int64_t pair_elems);
 Plan MakeBackwardPlan(const Problem& problem, bool channels_last, const Machine& machine);
 
 // Elements that one thread needs as scratch, of the dtype of the sums.

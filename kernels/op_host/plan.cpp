@@ -13,7 +13,8 @@ namespace {
 constexpr int64_t kAlignElems = 128;           // 512 bytes of float32: the longest burst of a DMA
 constexpr int64_t kMinWorkspaceBytes = 512;    // a mixed launch wants one though nothing is kept in it
 constexpr int64_t kFinishTileElems = 24 * 1024;
-constexpr int64_t kMinFinishChannels = 64;     // below this a core's row of partial sums is a short burst
+constexpr int64_t kMinFinishChannels = 64;     // of a run: rows of partial sums are then bursts of 256 bytes
+constexpr int64_t kFinishRunBytes = 2560;      // of a run: fewer, longer runs while they cost the cores no time
 constexpr int64_t kMaxFinishChannels = 4096;
 
 // The second stage: channels dealt to the cores in runs, each run added up over `rows` rows of partial sums.
@@ -24,8 +25,9 @@ void PlanFinish(const Sizes& sizes, int64_t rows, Candidate& chosen) {
   const int64_t share = RoundUp(CeilDiv(C, chosen.blocks), 16);
   const int64_t most = pieces > 1 ? kMinFinishChannels : kMaxFinishChannels;
   tiling.finish_rows = rows;
+  const int64_t cheap = std::min<int64_t>(128, kFinishRunBytes / (2 * kFloatBytes * std::max<int64_t>(rows, 1)) / 16 * 16);
   tiling.finish_channels =
-      static_cast<int32_t>(std::min(std::max(share, kMinFinishChannels), most));
+      static_cast<int32_t>(std::min(std::max({share, kMinFinishChannels, cheap}), most));
   tiling.finish_cores = static_cast<int32_t>(
       std::min<int64_t>(chosen.blocks, CeilDiv(C, tiling.finish_channels)));
   const int64_t tile_rows = std::min(rows, kFinishTileElems / tiling.finish_channels);
@@ -59,7 +61,7 @@ void PlanWorkspace(const Sizes& sizes, int64_t rows, Candidate& chosen) {
   GroupNormGradTiling& tiling = chosen.tiling;
   const bool exchanges = tiling.schedule == Schedule::kSplitGroup && tiling.want_input;
   const int64_t exchange =
-      exchanges ? MulOrThrow(sizes.groups, tiling.exchange_slots * int64_t{kGroupSums}) : 0;
+      exchanges ? chosen.blocks * 2 * int64_t{kGroupSums} : 0;
   tiling.partial_offset = RoundUp(exchange, kAlignElems);
   if (sizes.WantSums() && !tiling.sums_are_final) {
     const int64_t values =

@@ -26,7 +26,7 @@ constexpr int64_t SaturatingMul(int64_t a, int64_t b) {
 struct CostRates {
   // A core's share of the HBM rate is about 37 GB/s on every platform here, so 1 us is 37 KB.
   static constexpr double kSyncBytes = 25e3;       // a SyncAll and the second stage behind it, about 0.7 us
-  static constexpr double kDmaBytes = 1000;        // issue and start of one DMA that others overlap, about 27 ns
+  static constexpr double kDmaBytes = 2000;        // issue and start of one DMA that others overlap, about 54 ns
   static constexpr double kL2ReadWeight = 0.35;    // of an HBM byte: published peaks of 1.8 and 5.2 TB/s
   static constexpr double kConvertWeight = 0.08;   // 16-bit data converted a second time in the second pass
   static constexpr double kShallowRing = 0.06;     // two slots only: loads wait for stores now and then

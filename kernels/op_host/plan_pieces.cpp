@@ -7,7 +7,7 @@
 namespace group_norm_grad::plan_internal {
 namespace {
 
-constexpr int64_t kMinPieceBytes = 16 * 1024;  // the DMA rate is flat from here on
+constexpr int64_t kMinPieceBytes = 20 * 1024;  // the DMA rate is flat from 16 KiB on, the mean with small ones included
 constexpr int64_t kMaxPieceBytes = 40 * 1024;
 constexpr int64_t kBurstBytes = 512;           // pieces of a row start on these where the row does
 constexpr int64_t kRowSteps = 32;              // numbers of rows that are tried
@@ -15,6 +15,7 @@ constexpr int64_t kPartStepBytes = 1024;       // between the lengths that are t
 constexpr int64_t kWorkElems = 2048;           // float32 copies of 16-bit data, two buffers of them
 constexpr int64_t kScratchElems = 2048;
 constexpr int64_t kMaxVectorElems = 512;
+constexpr int64_t kMaxShareGroups = 32;        // whose sums a core keeps between the passes
 constexpr int64_t kMaxLanePiece = 2048;        // channels of a piece when S is 1
 
 int64_t FixedUbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
@@ -23,8 +24,8 @@ int64_t FixedUbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
   if (!sizes.IsFloat()) count.Take(tiling.work_elems, kFloatBytes).Take(tiling.work_elems, kFloatBytes);
   count.Take(tiling.scratch_elems, kFloatBytes).Take(4 * values, kFloatBytes);
   if (sizes.problem.S > 1) count.Take(values * 8, kFloatBytes);
-  count.Take(2 * kMaxParts, kFloatBytes).Take(kGroupSums, kFloatBytes).Take(kGroupSums, kFloatBytes);
-  count.Take(kMaxCores * kGroupSums, kFloatBytes).Take(64 + 8, kFloatBytes);
+  count.Take(2 * kMaxParts, kFloatBytes).Take(tiling.share_groups * kGroupSums, kFloatBytes);
+  count.Take(kGroupSums, kFloatBytes).Take(tiling.exchange_cores * 2 * kGroupSums, kFloatBytes).Take(64 + 8, kFloatBytes);
   count.Take(2 * kStatisticsWindow, kFloatBytes);
   for (int32_t i = 0; i < 2; ++i) count.Take(kStatisticsWindow * 8, kFloatBytes);
   if (!tiling.stat_is_float) count.Take(2 * kStatisticsWindow, sizes.element_bytes);
@@ -32,12 +33,32 @@ int64_t FixedUbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
   return count.bytes();
 }
 
+// Groups that a core has pieces of when all pieces are dealt out; 2 or more.
+int64_t MostGroups(const Sizes& sizes, const GroupNormGradTiling& tiling) {
+  const int64_t pieces = SaturatingMul(sizes.groups, tiling.group_pieces);
+  const int64_t load = CeilDiv(pieces, sizes.platform.vector_cores);
+  return std::min(kMaxShareGroups + 1, std::max<int64_t>(2, (load - 1) / tiling.group_pieces + 2));
+}
+
+// Cores from the first that shares a core's first group to the last that shares its last group.
+int64_t MostExchangingCores(const Sizes& sizes, const GroupNormGradTiling& tiling) {
+  const int64_t cores = sizes.platform.vector_cores;
+  const int64_t pieces = SaturatingMul(sizes.groups, tiling.group_pieces);
+  const int64_t least = std::max<int64_t>(1, pieces / cores);
+  return std::min(cores, 2 * ((tiling.group_pieces - 1) / least + 2));
+}
+
 // Sets the work buffers, the vectors and the ring for pieces of `rows` rows or of parts of a row. False when they do not fit.
 bool FitPieces(const Sizes& sizes, int64_t piece_values, int64_t row_elems, int64_t slot_elems,
                GroupNormGradTiling& tiling) {
   tiling.slot_elems = static_cast<int32_t>(slot_elems);
   tiling.scratch_elems = kScratchElems;
-  const int64_t of_group = RoundUp(std::max(tiling.D, tiling.row_pieces), 16);
+  // A group's channels, and those of the groups that a core has beside it.
+  const int64_t share = CeilDiv(sizes.problem.N * sizes.problem.C, sizes.platform.vector_cores);
+  const int64_t of_group =
+      RoundUp(std::max(tiling.D + std::min(tiling.D, share), tiling.row_pieces), 16);
+  tiling.share_groups = static_cast<int32_t>(MostGroups(sizes, tiling));
+  tiling.exchange_cores = static_cast<int32_t>(MostExchangingCores(sizes, tiling));
   tiling.vector_elems =
       static_cast<int32_t>(std::max(std::min(of_group, kMaxVectorElems), RoundUp(piece_values, 16)));
   if (!sizes.IsFloat()) {
@@ -91,12 +112,12 @@ void Consider(const Sizes& sizes, const GroupNormGradTiling& cut, double mean_pi
   }
   const int64_t pieces = SaturatingMul(sizes.groups, cut.group_pieces);
   const int64_t load = CeilDiv(pieces, cores);
+  // More groups than that a core can as well take one by one.
+  if (sizes.WantInput() && cut.share_groups > kMaxShareGroups) return;
   Candidate split{0, static_cast<int32_t>(CeilDiv(pieces, load)), cut};
   split.tiling.schedule = Schedule::kSplitGroup;
   split.tiling.per_core = pieces / split.blocks;
   split.tiling.larger_cores = pieces % split.blocks;
-  split.tiling.exchange_slots = static_cast<int32_t>(std::min<int64_t>(
-      split.blocks, (cut.group_pieces - 1) / split.tiling.per_core + 2));
   split.cost = CostOfWalk(sizes, cut, 1, static_cast<double>(load), piece_bytes) +
                std::max(sums, sizes.WantInput() ? CostRates::kSyncBytes : 0);
   Keep(best, split);
@@ -166,7 +187,7 @@ Candidate BestPieces(const Sizes& sizes) {
     const int64_t least = std::min(most, CeilDiv(min_elems, pitch));
     const int64_t step = std::max<int64_t>(1, (most - least) / kRowSteps);
     int64_t last = 0;
-    for (int64_t wanted = most; wanted >= least; wanted -= step) {
+    for (int64_t wanted = most; wanted >= (best ? least : 1); wanted -= step) {
       // Equal pieces, so that the last is not a short one.
       int64_t rows = CeilDiv(D, CeilDiv(D, wanted));
       if (pitch <= kNarrowLanes && rows < D) rows = std::max<int64_t>(8, wanted / 8 * 8);
@@ -176,9 +197,10 @@ Candidate BestPieces(const Sizes& sizes) {
     }
   }
   int64_t last_parts = 1;
-  for (int64_t elems = max_elems; elems >= min_elems / 2; elems -= kPartStepBytes / sizes.element_bytes) {
+  for (int64_t elems = max_elems; elems >= min_elems; elems -= kPartStepBytes / sizes.element_bytes) {
     const int64_t parts = CeilDiv(S, elems);
-    if (parts == last_parts) continue;
+    // Equal parts may come out shorter than asked for; then the row as a whole is the better piece, if it fits.
+    if (parts == last_parts || (best && CeilDiv(S, parts) < 4 * min_elems / 5)) continue;
     last_parts = parts;
     ConsiderParts(sizes, tiling, parts, best);
   }

@@ -47,7 +47,9 @@ int64_t UbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
   count.Take(2 * tiling.stat_elems, kFloatBytes).Take(tiling.stat_entries, kFloatBytes);
   for (int32_t i = 0; i < 2; ++i) count.Take(tiling.stat_entries * 8, kFloatBytes);
   if (!tiling.stat_is_float) count.Take(2 * tiling.stat_elems, sizes.element_bytes);
-  if (!tiling.weight_is_float) count.Take(2 * window_values, sizes.element_bytes);
+  if (!tiling.weight_is_float) {
+    count.Take(2 * RoundUp(window_values, sizes.block), sizes.element_bytes);
+  }
   return count.bytes();
 }
 
@@ -154,7 +156,9 @@ void SetShares(int64_t n_blocks, int64_t g_blocks, GroupNormGradTiling& tiling) 
 std::optional<Candidate> BestGroupTiles(const Sizes& sizes) {
   const Problem& problem = sizes.problem;
   const int64_t row_pitch = problem.S == 1 ? 0 : RoundUp(problem.S, sizes.block);
-  const int64_t channel_pitch = RoundUp(problem.D(), sizes.block);
+  // Values a channel of consecutive groups without gaps where float32 allows it.
+  const bool dense = problem.S > 1 && problem.D() % 8 == 0;
+  const int64_t channel_pitch = dense ? problem.D() : RoundUp(problem.D(), sizes.block);
   const int64_t group_pitch =
       problem.S == 1 ? channel_pitch : SaturatingMul(problem.D(), row_pitch);
   if (group_pitch > kMaxGroupElems || channel_pitch > kMaxGroupElems) return std::nullopt;

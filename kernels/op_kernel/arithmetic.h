@@ -33,12 +33,12 @@ __aicore__ inline void FromFloat(const LocalTensor<T>& dst, const LocalTensor<fl
   if constexpr (!kIsFloat<T>) AscendC::Cast(dst, src, AscendC::RoundMode::CAST_RINT, count);
 }
 
-// From sums a group, one block each, of weight * grad_out and of weight * grad_out * xhat, to
-//   shift = -rstd * sum / M   and   scale = -rstd * product_sum / M, times rstd again when the input is not multiplied by rstd,
+// From -1/M times the sums a group, one block each, of weight * grad_out and of weight * grad_out * xhat, to
+//   shift = rstd * sum   and   scale = rstd * product_sum, times rstd again when the input is not multiplied by rstd,
 // so that grad_input = weight * rstd * grad_out + scale * input' + shift. `sums` holds the blocks of one and then of the other.
 __aicore__ inline void SumsToCoefficients(const LocalTensor<float>& sums, int32_t groups,
                                           const LocalTensor<float>& rstd, int32_t rstd_step,
-                                          float neg_inv_group_elems, bool input_is_scaled) {
+                                          bool input_is_scaled) {
   const LocalTensor<float> products = sums[groups * kBlockLanes];
   BroadcastRows<MultiplyOp>(sums, sums, rstd, groups, kBlockLanes, rstd_step);
   BroadcastRows<MultiplyOp>(products, products, rstd, groups, kBlockLanes, rstd_step);
@@ -47,8 +47,6 @@ __aicore__ inline void SumsToCoefficients(const LocalTensor<float>& sums, int32_
     BroadcastRows<MultiplyOp>(products, products, rstd, groups, kBlockLanes, rstd_step);
     Order();
   }
-  AscendC::Muls(sums, sums, neg_inv_group_elems, 2 * groups * kBlockLanes);
-  Order();
 }
 
 // The two passes over a run of rows, on float32 views of the data. Held by each schedule with buffers of its own.

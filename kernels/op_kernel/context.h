@@ -121,25 +121,30 @@ struct Context {
   __aicore__ inline bool NeedGradOutSums() const { return tiling.want_input || tiling.want_bias; }
   __aicore__ inline bool NeedProductSums() const { return tiling.want_input || tiling.want_weight; }
 
-  // Stores sums a channel: to grad_bias and grad_weight when they are whole, else as row `row` (of C * row_pieces values) of the
-  // workspace's partial sums. The staging buffers hold what the stores read until courier.Reclaim().
+  // Stores sums a channel, and `apart` values further those of grad_out * xhat: to grad_bias and grad_weight when they are whole,
+  // else at `offset` of the workspace's partial sums. The stores read both buffers until courier.Reclaim().
   __aicore__ inline void StoreSums(int64_t offset, const LocalTensor<float>& sums,
-                                   const LocalTensor<float>& product_sums,
-                                   const LocalTensor<T>& sums_staging,
-                                   const LocalTensor<T>& product_staging, const RowShape& shape) {
+                                   const LocalTensor<T>& staging, int32_t apart,
+                                   const RowShape& shape) {
     const int32_t count = shape.rows * shape.pitch;
+    const LocalTensor<float> products = sums[apart];
+    const int64_t at = tiling.partial_offset + offset;
     if (tiling.sums_are_final) {
-      if (tiling.want_bias) grad_bias.Narrow(sums_staging, sums, count);
-      if (tiling.want_weight) grad_weight.Narrow(product_staging, product_sums, count);
+      const LocalTensor<T> product_staging =
+          tiling.weight_is_float ? staging : staging[RoundUpTo<kBlockOf<T>>(apart)];
+      if (tiling.want_bias) grad_bias.Narrow(staging, sums, count);
+      if (tiling.want_weight) grad_weight.Narrow(product_staging, products, count);
       courier.BeforeStore();
-      if (tiling.want_bias) grad_bias.Store(offset, sums, sums_staging, shape);
-      if (tiling.want_weight) grad_weight.Store(offset, product_sums, product_staging, shape);
+      if (tiling.want_bias) grad_bias.Store(offset, sums, staging, shape);
+      if (tiling.want_weight) grad_weight.Store(offset, products, product_staging, shape);
     } else {
       courier.BeforeStore();
-      const int64_t at = tiling.partial_offset + offset;
-      if (tiling.want_bias) StoreRows<float>(workspace, at, sums, shape);
-      if (tiling.want_weight) {
-        StoreRows<float>(workspace, at + tiling.partial_elems, product_sums, shape);
+      if (tiling.want_bias && tiling.want_weight && (shape.rows == 1 || shape.cols == shape.pitch)) {
+        const int32_t dense = shape.rows * shape.cols;
+        StoreRows<float>(workspace, at, sums, {2, dense, apart, tiling.partial_elems});
+      } else {
+        if (tiling.want_bias) StoreRows<float>(workspace, at, sums, shape);
+        if (tiling.want_weight) StoreRows<float>(workspace, at + tiling.partial_elems, products, shape);
       }
     }
     courier.AfterStore();

@@ -14,10 +14,12 @@ class Finish {
 
   // After SyncAll, with no buffer of the first stage in use.
   __aicore__ inline void Process() {
-    if (context_.core >= tiling_.finish_cores) return;
+    // From the last core down: the first ones have the larger shares of the first stage.
+    const int64_t core = AscendC::GetBlockNum() - 1 - context_.core;
+    if (core >= tiling_.finish_cores) return;
     TakeBuffers();
     const int64_t all_cores = tiling_.finish_cores * tiling_.finish_channels;
-    for (channel_ = context_.core * tiling_.finish_channels; channel_ < tiling_.C;
+    for (channel_ = core * tiling_.finish_channels; channel_ < tiling_.C;
          channel_ += all_cores) {
       channels_ = MinOf(tiling_.C - channel_, tiling_.finish_channels);
       pitch_ = RoundUpTo<kBlockLanes>(channels_);

@@ -93,8 +93,13 @@ class GroupTiles {
     mean_ = arena.Take<float>(tiling_.stat_entries * kBlockLanes);
     rstd_ = arena.Take<float>(tiling_.stat_entries * kBlockLanes);
     if (!tiling_.stat_is_float) statistics_staging_ = arena.Take<T>(2 * tiling_.stat_elems);
-    if (!tiling_.weight_is_float) weight_staging_ = arena.Take<T>(2 * window_values);
-    AscendC::Duplicate(vectors_, 0.0f, 3 * values);
+    if (!tiling_.weight_is_float) {
+      weight_staging_ = arena.Take<T>(2 * RoundUpTo<kBlockOf<T>>(window_values));
+    }
+    // Lanes between one group's channels and the next group's are read, and only the channels are written.
+    if (tiling_.S > 1 && tiling_.D != tiling_.channel_pitch) {
+      AscendC::Duplicate(vectors_, 0.0f, 3 * values);
+    }
     AscendC::Duplicate(packed_, 0.0f, 2 * packed_elems_);
     AscendC::Duplicate(statistics_packed_, 0.0f, tiling_.stat_entries);
     AscendC::Duplicate(weight_, tiling_.has_weight ? 0.0f : 1.0f, window_values);
@@ -329,12 +334,13 @@ class GroupTiles {
   }
 
   __aicore__ inline void MakeCoefficients(const Unit& unit, bool input_is_scaled) {
+    AscendC::Muls(packed_, packed_, tiling_.neg_inv_group_elems, 2 * packed_elems_);
+    Order();
     FillBlocks(coefficients_, packed_, unit.groups);
     Order();
     FillBlocks(Scale(unit), packed_[packed_elems_], unit.groups);
     Order();
-    SumsToCoefficients(coefficients_, unit.groups, unit.rstd, unit.step,
-                       tiling_.neg_inv_group_elems, input_is_scaled);
+    SumsToCoefficients(coefficients_, unit.groups, unit.rstd, unit.step, input_is_scaled);
   }
 
   // S > 1: a channel is a row. 16-bit groups longer than the work buffers are taken a few rows at a time, and converted again in
@@ -452,10 +458,8 @@ class GroupTiles {
     if (!context_.WantSums()) return;
     const int32_t groups = static_cast<int32_t>(WindowEndG(cursor) - cursor.window_g);
     const int32_t window_values = tiling_.window_g * tiling_.channel_pitch;
-    const LocalTensor<T> product_staging =
-        tiling_.weight_is_float ? weight_staging_ : weight_staging_[window_values];
-    context_.StoreSums(sums_row_ + cursor.window_g * tiling_.D, window_sums_,
-                       window_sums_[window_values], weight_staging_, product_staging,
+    context_.StoreSums(sums_row_ + cursor.window_g * tiling_.D, window_sums_, weight_staging_,
+                       window_values,
                        {groups, static_cast<int32_t>(tiling_.D), tiling_.channel_pitch, tiling_.D});
   }
 

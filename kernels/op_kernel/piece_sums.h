@@ -33,9 +33,9 @@ class PieceSums {
     scaled_weight_ = vectors_[3 * values];
     if (tiling_.S > 1) channel_blocks_ = arena.Take<float>(values * kBlockLanes);
     part_sums_ = arena.Take<float>(2 * kMaxParts);
-    group_sums_ = arena.Take<float>(kGroupSums);
+    group_sums_ = arena.Take<float>(tiling_.share_groups * kGroupSums);
     visit_sums_ = arena.Take<float>(kGroupSums);
-    gathered_ = arena.Take<float>(kMaxCores * kGroupSums);
+    gathered_ = arena.Take<float>(tiling_.exchange_cores * 2 * kGroupSums);
     coefficients_ = arena.Take<float>(kLanes + kBlockLanes);
     statistics_ = arena.Take<float>(2 * kStatisticsWindow);
     mean_ = arena.Take<float>(kStatisticsWindow * kBlockLanes);
@@ -44,14 +44,19 @@ class PieceSums {
     if (!tiling_.weight_is_float) weight_staging_ = arena.Take<T>(2 * values);
     AscendC::Duplicate(vectors_, 0.0f, 2 * values);
     AscendC::Duplicate(weight_, 1.0f, 2 * values);
-    AscendC::Duplicate(group_sums_, 0.0f, kGroupSums);
+    AscendC::Duplicate(group_sums_, 0.0f, tiling_.share_groups * kGroupSums);
     AscendC::Duplicate(visit_sums_, 0.0f, kGroupSums);
     Order();
   }
 
-  __aicore__ inline const LocalTensor<float>& group_sums() const { return group_sums_; }
+  // The sums of the core's index-th group.
+  __aicore__ inline LocalTensor<float> group_sums(int32_t index) const {
+    return group_sums_[index * kGroupSums];
+  }
   __aicore__ inline const LocalTensor<float>& gathered() const { return gathered_; }
-  __aicore__ inline int64_t group() const { return visit_.group; }
+
+  // Sums go to the core's first group from here on, and to the next when the group changes.
+  __aicore__ inline void StartGroups(int64_t first_group) { first_group_ = first_group; }
 
   __aicore__ inline PieceShape ShapeOf(const PieceCursor& cursor) const {
     if (tiling_.row_pieces > 1) {
@@ -86,10 +91,13 @@ class PieceSums {
     AscendC::Duplicate(vectors_, 0.0f, 2 * tiling_.vector_elems);
     Order();
     OpenStatistics(cursor.group, false);
-    // Sums of rows meet the weight lane by lane, so that the visit's first row must be the buffer's.
-    const bool there = HasWeight(cursor.group, cursor.row, 1) &&
-                       (tiling_.row_pieces > 1 || cursor.row == weight_row_);
-    if (tiling_.want_input && !there) OpenWeight(cursor.group, cursor.row);
+    if (!tiling_.want_input) return;
+    // Sums of rows meet the weight lane by lane, so that the visit's first row must be on a block of the buffer.
+    const int64_t row = cursor.group * tiling_.D + cursor.row;
+    const int32_t rows =
+        tiling_.row_pieces > 1 ? 1 : MinOf(tiling_.D - cursor.row, tiling_.vector_elems);
+    const bool aligned = tiling_.row_pieces > 1 || WeightAt(row) % kBlockLanes == 0;
+    if (!HasWeight(row, rows) || !aligned) OpenWeight(row);
   }
 
   // First pass over one piece.
@@ -112,8 +120,8 @@ class PieceSums {
   }
 
   // Closes the visit, if there is one: its sums go to the workspace and into the group's.
-  __aicore__ inline bool FinishVisit() {
-    if (!open_) return false;
+  __aicore__ inline void FinishVisit() {
+    if (!open_) return;
     open_ = false;
     const int32_t count = RoundUpTo<kBlockLanes>(count_);
     if (context_.NeedProductSums()) {
@@ -123,14 +131,10 @@ class PieceSums {
     }
     if (tiling_.want_input) AddToGroup(count);
     if (context_.WantSums()) {
-      const LocalTensor<T> product_staging =
-          tiling_.weight_is_float ? weight_staging_ : weight_staging_[tiling_.vector_elems];
       context_.StoreSums(
           (visit_.group * tiling_.D + visit_.row) * tiling_.row_pieces + visit_.piece,
-          channel_sums_, channel_products_, weight_staging_, product_staging,
-          {1, count_, count, count_});
+          channel_sums_, weight_staging_, tiling_.vector_elems, {1, count_, count, count_});
     }
-    return true;
   }
 
   __aicore__ inline void ClearGroup() {
@@ -166,23 +170,26 @@ class PieceSums {
   }
 
   __aicore__ inline void MakeCoefficients(int64_t group, const LocalTensor<float>& sums) {
-    FillBlocks(coefficients_, sums, 1);
+    AscendC::Muls(visit_sums_, sums, tiling_.neg_inv_group_elems, kGroupSums);
     Order();
-    FillBlocks(coefficients_[kBlockLanes], sums[kBlockLanes], 1);
+    FillBlocks(coefficients_, visit_sums_, 1);
     Order();
-    SumsToCoefficients(coefficients_, 1, Rstd(group), 1, tiling_.neg_inv_group_elems, false);
+    FillBlocks(coefficients_[kBlockLanes], visit_sums_[kBlockLanes], 1);
+    Order();
+    SumsToCoefficients(coefficients_, 1, Rstd(group), 1, false);
   }
 
-  // weight * rstd of the piece's channels.
+  // weight * rstd of the piece's channels. The window ends with the piece, because the walk goes backwards.
   __aicore__ inline void OpenScaledWeight(const PieceCursor& cursor, const PieceShape& shape) {
-    if (!HasWeight(cursor.group, cursor.row, shape.values)) {
-      int64_t first = cursor.row;
-      const int64_t end = cursor.row + shape.values;
-      if (tiling_.S > 1) first = end > tiling_.vector_elems ? end - tiling_.vector_elems : 0;
-      OpenWeight(cursor.group, first);
+    const int64_t row = cursor.group * tiling_.D + cursor.row;
+    if (!HasWeight(row, shape.values)) {
+      const int64_t all = row - row % tiling_.C;  // the first row of this n
+      const int64_t end = row + shape.values - tiling_.vector_elems;
+      OpenWeight(tiling_.S == 1 ? row : (end > all ? end : all));
     }
-    if (blocks_ == Blocks::kScaledWeight) return;
+    if (blocks_ == Blocks::kScaledWeight && scaled_group_ == cursor.group) return;
     blocks_ = Blocks::kScaledWeight;
+    scaled_group_ = cursor.group;
     const int32_t count = RoundUpTo<kBlockLanes>(weight_count_);
     BroadcastRows<MultiplyOp>(scaled_weight_, weight_, Rstd(cursor.group), 1, count, 1);
     Order();
@@ -194,7 +201,7 @@ class PieceSums {
   __aicore__ inline void Apply(const PieceCursor& cursor, const PieceShape& shape,
                                const LocalTensor<T>& grad_out, const LocalTensor<T>& input,
                                bool reloaded) {
-    const int32_t channel = static_cast<int32_t>(cursor.row - weight_row_);
+    const int32_t channel = WeightAt(cursor.group * tiling_.D + cursor.row);
     const int32_t at_once = RowsAtOnce(shape) > 0 ? RowsAtOnce(shape) : 1;
     const int32_t width = at_once * shape.pitch;
     const int32_t part = RowsAtOnce(shape) > 0 ? width : tiling_.work_elems;
@@ -292,10 +299,13 @@ class PieceSums {
 
   __aicore__ inline void AddToGroup(int32_t count) {
     const LocalTensor<float> products = visit_sums_[kBlockLanes];
+    const LocalTensor<float> group =
+        group_sums(static_cast<int32_t>(visit_.group - first_group_));
+    const int32_t at = WeightAt(visit_.group * tiling_.D + visit_.row);
     if (tiling_.row_pieces == 1) {
-      SumRows<true>(visit_sums_, channel_sums_, weight_, 1, count, passes_.scratch,
+      SumRows<true>(visit_sums_, channel_sums_, weight_[at], 1, count, passes_.scratch,
                     passes_.scratch_elems);
-      SumRows<true>(products, channel_products_, weight_, 1, count, passes_.scratch,
+      SumRows<true>(products, channel_products_, weight_[at], 1, count, passes_.scratch,
                     passes_.scratch_elems);
     } else {
       SumRows<false>(visit_sums_, channel_sums_, channel_sums_, 1, count, passes_.scratch,
@@ -304,31 +314,32 @@ class PieceSums {
                      passes_.scratch_elems);
       if (blocks_ != Blocks::kWeight) {
         blocks_ = Blocks::kWeight;
-        FillBlocks(channel_blocks_, weight_, weight_count_);
+        FillBlocks(channel_blocks_, weight_, RoundUpTo<kBlockLanes>(weight_count_));
         Order();
       }
-      const int32_t channel = static_cast<int32_t>(visit_.row - weight_row_);
-      BroadcastRows<MultiplyOp>(visit_sums_, visit_sums_, channel_blocks_[channel * kBlockLanes], 1,
+      BroadcastRows<MultiplyOp>(visit_sums_, visit_sums_, channel_blocks_[at * kBlockLanes], 1,
                                 kGroupSums, 1);
       Order();
     }
-    AscendC::Add(group_sums_, group_sums_, visit_sums_, kGroupSums);
+    AscendC::Add(group, group, visit_sums_, kGroupSums);
     Order();
   }
 
-  __aicore__ inline bool HasWeight(int64_t group, int64_t row, int32_t rows) const {
-    return group == weight_group_ && row >= weight_row_ &&
-           row + rows <= weight_row_ + weight_count_;
+  // Rows are numbered through all groups, and so through all n, as in global memory.
+  __aicore__ inline bool HasWeight(int64_t row, int32_t rows) const {
+    return row >= weight_row_ && row + rows <= weight_row_ + weight_count_;
+  }
+  __aicore__ inline int32_t WeightAt(int64_t row) const {
+    return static_cast<int32_t>(row - weight_row_);
   }
 
-  // The weight of the channels from `row` on.
-  __aicore__ inline void OpenWeight(int64_t group, int64_t row) {
-    weight_group_ = group;
+  // The weight of the channels from `row` on, as many as the buffer holds and this n still has.
+  __aicore__ inline void OpenWeight(int64_t row) {
+    const int64_t channel = row % tiling_.C;
     weight_row_ = row;
-    weight_count_ = MinOf(tiling_.D - row, tiling_.vector_elems);
+    weight_count_ = MinOf(tiling_.C - channel, tiling_.vector_elems);
     blocks_ = Blocks::kNone;
     if (!tiling_.has_weight) return;
-    const int64_t channel = (group % tiling_.G) * tiling_.D + row;
     const RowShape shape{1, weight_count_, weight_count_, weight_count_};
     context_.courier.Reclaim();  // the staging buffer may be on its way out
     context_.courier.BeforeLoad();
@@ -346,7 +357,7 @@ class PieceSums {
     const LocalTensor<float> input = passes_.Input(input_data);
     if (reloaded || !kIsFloat<T>) {
       ToFloat(grad_out, grad_out_data, count);
-      passes_.Centre(input_data, Mean(weight_group_), 1, count, 1);
+      passes_.Centre(input_data, Mean(scaled_group_), 1, count, 1);
     }
     BroadcastRows<ScaleShiftOp>(input, coefficients_[kBlockLanes], coefficients_, 1, count, 1);
     Order();
@@ -374,7 +385,8 @@ class PieceSums {
   int32_t count_ = 0;  // values of the visit so far
   int64_t statistics_first_ = 0;
   int32_t statistics_count_ = 0;
-  int64_t weight_group_ = -1;
+  int64_t first_group_ = 0;
+  int64_t scaled_group_ = -1;
   int64_t weight_row_ = 0;
   int32_t weight_count_ = 0;
   Blocks blocks_ = Blocks::kNone;

@@ -42,8 +42,9 @@ class PieceWalk {
         Preload(turn, -direction, MinOf(more, ring_.slots() - static_cast<int32_t>(pieces)));
       }
       PieceCursor cursor{group, 0, 0};
-      int32_t slot = SumPieces(cursor, pieces, first_slot, direction);
-      sums_.MakeCoefficients(group, sums_.group_sums());
+      sums_.StartGroups(group);
+      const int32_t slot = SumPieces(cursor, pieces, first_slot, direction);
+      sums_.MakeCoefficients(group, sums_.group_sums(0));
       sums_.ClearGroup();
       Retreat(cursor);
       WriteGradInput(cursor, pieces, slot, -direction, more);
@@ -63,11 +64,12 @@ class PieceWalk {
     }
     ahead_ = cursor;
     Preload(0, 1, MinOf(share.count, ring_.slots()));
+    sums_.StartGroups(group);
     const int32_t slot = SumPieces(cursor, share.count, 0, 1);
     if (!tiling_.want_input) return;
-    context_.courier.Reclaim();
-    AscendC::SyncAll();
     Retreat(cursor);
+    first_group_ = group;
+    ExchangeSums(cursor.group);
     WriteGradInput(cursor, share.count, slot, -1, 0);
   }
 
@@ -86,7 +88,7 @@ class PieceWalk {
       const PieceShape shape = sums_.ShapeOf(cursor);
       ring_.BeginCompute(slot);
       if (sums_.StartsVisit(cursor, shape)) {
-        if (sums_.FinishVisit() && sums_.group() != cursor.group) ShareGroup(sums_.group());
+        sums_.FinishVisit();
         sums_.StartVisit(cursor);
       }
       sums_.Add(shape, ring_.grad_out(slot), ring_.input(slot));
@@ -94,7 +96,6 @@ class PieceWalk {
       Advance(cursor);
     }
     sums_.FinishVisit();
-    ShareGroup(sums_.group());
     return slot;
   }
 
@@ -109,7 +110,11 @@ class PieceWalk {
       const bool reloaded = i + ring_.slots() < pieces;
       if (cursor.group != group) {
         group = cursor.group;
-        if (tiling_.schedule == Schedule::kSplitGroup) GatherGroup(group);
+        if (tiling_.schedule == Schedule::kSplitGroup) {
+          sums_.OpenStatistics(group, true);
+          sums_.MakeCoefficients(group,
+                                 sums_.group_sums(static_cast<int32_t>(group - first_group_)));
+        }
       }
       const PieceShape shape = sums_.ShapeOf(cursor);
       sums_.OpenScaledWeight(cursor, shape);
@@ -129,43 +134,64 @@ class PieceWalk {
     }
   }
 
-  // The group's sums of this core into the workspace, behind those of the cores before it that share the group.
-  __aicore__ inline void ShareGroup(int64_t group) {
-    if (tiling_.schedule != Schedule::kSplitGroup || !tiling_.want_input) return;
-    const int64_t at = group * tiling_.exchange_slots + context_.core - FirstCoreOf(group);
-    context_.courier.Reclaim();
-    context_.courier.BeforeStore();
-    StoreRows<float>(context_.workspace, at * kGroupSums, sums_.group_sums(),
-                     {1, kGroupSums, kGroupSums, kGroupSums});
-    context_.courier.AfterStore();
-    context_.courier.Reclaim();
-    sums_.ClearGroup();
+  // Every core leaves the sums of its first and of its last group in the workspace: others may have parts of those. After SyncAll
+  // it adds up, in the order of the cores, what all of them have of these two. The groups between are its own.
+  __aicore__ inline void ExchangeSums(int64_t last_group) {
+    Courier& courier = context_.courier;
+    const int32_t last = static_cast<int32_t>(last_group - first_group_);
+    if (last == 0) {
+      AscendC::Adds(sums_.group_sums(1), sums_.group_sums(0), 0.0f, kGroupSums);
+      Order();
+    }
+    courier.Reclaim();
+    courier.BeforeStore();
+    StoreRows<float>(context_.workspace, context_.core * 2 * kGroupSums, sums_.group_sums(0),
+                     {2, kGroupSums, (last == 0 ? 1 : last) * kGroupSums, kGroupSums});
+    courier.AfterStore();
+    courier.Reclaim();
+    AscendC::SyncAll();
+    const int64_t first_core = FirstCoreOf(first_group_);
+    const int64_t last_core = LastCoreOf(last_group);
+    const int32_t count = static_cast<int32_t>(last_core - first_core + 1) * 2 * kGroupSums;
+    courier.BeforeLoad();
+    LoadRows<float>(sums_.gathered(), context_.workspace, first_core * 2 * kGroupSums,
+                    {1, count, count, count});
+    courier.AfterLoad();
+    if (first_core < context_.core || last == 0) {
+      AddUp(0, 0, static_cast<int32_t>(LastCoreOf(first_group_) - first_core));
+    }
+    if (last > 0) {
+      AddUp(last, static_cast<int32_t>(context_.core - first_core),
+            static_cast<int32_t>(last_core - first_core));
+    }
   }
 
-  // After SyncAll: what all cores that share the group left there, added up in the order of the cores.
-  __aicore__ inline void GatherGroup(int64_t group) {
-    const int64_t first = FirstCoreOf(group);
-    int64_t last = context_.core;
-    const int64_t end = (group + 1) * tiling_.group_pieces;
-    while (last + 1 < AscendC::GetBlockNum() &&
-           ShareOf(last + 1, tiling_.per_core, tiling_.larger_cores).first < end) {
-      ++last;
-    }
-    const int32_t cores = static_cast<int32_t>(last - first + 1);
+  // A group that starts in the first of these cores is that core's last one, and the others' first.
+  __aicore__ inline void AddUp(int32_t index, int32_t first_core, int32_t last_core) {
+    const LocalTensor<float> total = sums_.group_sums(index);
     const LocalTensor<float>& gathered = sums_.gathered();
-    context_.courier.BeforeLoad();
-    LoadRows<float>(gathered, context_.workspace, group * tiling_.exchange_slots * kGroupSums,
-                    {1, cores * kGroupSums, cores * kGroupSums, kGroupSums});
-    context_.courier.AfterLoad();
-    FoldRows(gathered, cores, kGroupSums);
-    sums_.OpenStatistics(group, true);
-    sums_.MakeCoefficients(group, gathered);
+    AscendC::Adds(total, gathered[(2 * first_core + 1) * kGroupSums], 0.0f, kGroupSums);
+    Order();
+    for (int32_t core = first_core + 1; core <= last_core; ++core) {
+      AscendC::Add(total, total, gathered[2 * core * kGroupSums], kGroupSums);
+      Order();
+    }
   }
 
   __aicore__ inline int64_t FirstCoreOf(int64_t group) const {
     int64_t core = context_.core;
     const int64_t begin = group * tiling_.group_pieces;
     while (ShareOf(core, tiling_.per_core, tiling_.larger_cores).first > begin) --core;
+    return core;
+  }
+
+  __aicore__ inline int64_t LastCoreOf(int64_t group) const {
+    int64_t core = context_.core;
+    const int64_t end = (group + 1) * tiling_.group_pieces;
+    while (core + 1 < AscendC::GetBlockNum() &&
+           ShareOf(core + 1, tiling_.per_core, tiling_.larger_cores).first < end) {
+      ++core;
+    }
     return core;
   }
 
@@ -216,6 +242,7 @@ class PieceWalk {
   PieceSums<T> sums_;
   Ring<T> ring_;
   PieceCursor ahead_;
+  int64_t first_group_ = 0;
 };
 
 }  // namespace group_norm_grad

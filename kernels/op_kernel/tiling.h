@@ -16,7 +16,6 @@ enum class Schedule : int32_t {
 // Lengths are in elements, pitches are lengths that a 32-byte boundary follows. Names: N, C, S, G, D as in problem.h.
 constexpr int32_t kFinishScratch = 2048;  // float32 elements of the second stage's reductions
 constexpr int32_t kMaxSlots = 5;   // of 8 event ids a direction: 2 are kept by the library, 1 by small transfers
-constexpr int32_t kMaxCores = 64;  // that share one group
 constexpr int32_t kGroupSums = 16;  // a block with the group's sum, one with its product sum, zeros behind each
 constexpr int32_t kStatisticsWindow = 64;  // groups of a walk over pieces whose mean and rstd are loaded together
 constexpr int32_t kMaxParts = 64;  // parts of a row that are converted and summed one by one
@@ -48,7 +47,8 @@ struct GroupNormGradTiling {
   int32_t g_blocks;                 // kGroupTiles: cores side by side along G
   int32_t tile_n, tile_g, unit_n, unit_g;  // kGroupTiles: groups of a DMA tile and of a compute unit
   int32_t window_n, window_g;              // kGroupTiles: groups whose statistics are in the unified buffer together
-  int32_t exchange_slots;                  // kSplitGroup: most cores that share one group
+  int32_t share_groups;                    // groups that a core has whole or parts of, one at a time in kStreamedGroup; 2 or more
+  int32_t exchange_cores;                  // kSplitGroup: most cores that share a core's first and last groups
   int32_t finish_channels;                 // second stage: channels of a core at a time, a multiple of 16
   int32_t finish_cores, finish_tile_rows, finish_tile_pieces, finish_tile_elems;
   bool stat_is_float, weight_is_float, has_weight;

@@ -38,38 +38,40 @@ template <typename T, bool kCentred, int kRows, typename Access>
 void SumRows(const Access& access, const T* grad_out, const T* input, int64_t stride, int64_t width,
              const AccOf<T>* mean, AccOf<T>* centred, AccOf<T>* plain) {
   using A = AccOf<T>;
-  Steps<T>::ForEach(width, [&](int64_t slot, int64_t channel) {
-    Pair<A> of_plain = Load(plain + slot), of_centred, mean_pair;
-    if constexpr (kCentred) {
-      of_centred = Load(centred + slot);
-      mean_pair = Load(mean + slot);
-    }
-    for (int r = 0; r < kRows; ++r) {
-      const int64_t at = r * stride + channel;
-      const Pair<A> dy = access.Get(grad_out + at);
-      of_plain = of_plain + dy;
-      if constexpr (kCentred)
-        of_centred = MulAdd(dy, access.Get(input + at) - mean_pair, of_centred);
-    }
-    Store(plain + slot, of_plain);
-    if constexpr (kCentred) Store(centred + slot, of_centred);
-  });
+  Steps<T>::ForEach(
+      width, [&](int64_t slot, int64_t channel) __attribute__((always_inline)) {
+        Pair<A> of_plain = Load(plain + slot), of_centred, mean_pair;
+        if constexpr (kCentred) {
+          of_centred = Load(centred + slot);
+          mean_pair = Load(mean + slot);
+        }
+        for (int r = 0; r < kRows; ++r) {
+          const int64_t at = r * stride + channel;
+          const Pair<A> dy = access.Get(grad_out + at);
+          of_plain = of_plain + dy;
+          if constexpr (kCentred)
+            of_centred = MulAdd(dy, access.Get(input + at) - mean_pair, of_centred);
+        }
+        Store(plain + slot, of_plain);
+        if constexpr (kCentred) Store(centred + slot, of_centred);
+      });
 }
 
 template <typename T, int kRows, typename Access>
 void ApplyRows(const Access& access, const T* grad_out, const T* input, T* grad_input,
                int64_t stride, int64_t width, const ChannelArrays<AccOf<T>>& arrays) {
   using A = AccOf<T>;
-  Steps<T>::ForEach(width, [&](int64_t slot, int64_t channel) {
-    const Pair<A> mean = Load(arrays.mean + slot), scale = Load(arrays.scale + slot);
-    const Pair<A> slope = Load(arrays.slope + slot), constant = Load(arrays.constant + slot);
-    for (int r = 0; r < kRows; ++r) {
-      const int64_t at = r * stride + channel;
-      const Pair<A> centred = access.Get(input + at) - mean;
-      access.Put(grad_input + at,
-                 MulAdd(scale, access.Get(grad_out + at), MulAdd(slope, centred, constant)));
-    }
-  });
+  Steps<T>::ForEach(
+      width, [&](int64_t slot, int64_t channel) __attribute__((always_inline)) {
+        const Pair<A> mean = Load(arrays.mean + slot), scale = Load(arrays.scale + slot);
+        const Pair<A> slope = Load(arrays.slope + slot), constant = Load(arrays.constant + slot);
+        for (int r = 0; r < kRows; ++r) {
+          const int64_t at = r * stride + channel;
+          const Pair<A> centred = access.Get(input + at) - mean;
+          access.Put(grad_input + at,
+                     MulAdd(scale, access.Get(grad_out + at), MulAdd(slope, centred, constant)));
+        }
+      });
 }
 
 // A block of whole groups of one sample.

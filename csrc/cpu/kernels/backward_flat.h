@@ -71,12 +71,13 @@ void ApplyFlat(const FlatGroup<T>& group, const T* grad_out, const T* input, T* 
   using A = AccOf<T>;
   const Pair<A> mean_pair(mean), rstd_pair(rstd);
   const Pair<A> centred(slopes.centred), constant(slopes.constant);
-  Steps<T>::ForEach(M, [&](int64_t slot, int64_t element) {
-    const Pair<A> scale = Load(group.weight + slot) * rstd_pair;
-    const Pair<A> x = Load(input + element) - mean_pair;
-    Store(grad_input + element,
-          MulAdd(scale, Load(grad_out + element), MulAdd(centred, x, constant)));
-  });
+  Steps<T>::ForEach(
+      M, [&](int64_t slot, int64_t element) __attribute__((always_inline)) {
+        const Pair<A> scale = Load(group.weight + slot) * rstd_pair;
+        const Pair<A> x = Load(input + element) - mean_pair;
+        Store(grad_input + element,
+              MulAdd(scale, Load(grad_out + element), MulAdd(centred, x, constant)));
+      });
 }
 
 // One task is a block of groups of a block of samples; a group has at least one step of elements.

@@ -151,6 +151,12 @@ void FusedRows(const BackwardArgs& args, int64_t begin, int64_t end, void* scrat
       return rows.Sums(row, chunk, mean, needs_centred);
     });
     if (rows.grad_input == nullptr) continue;
+    if (args.plan.in_cache) {
+      for (int64_t row = ng * rows.D; row < (ng + 1) * rows.D; ++row) {
+        for (int64_t k = 0; k < args.plan.chunks; ++k) rows.Apply(row, k, ng, slopes);
+      }
+      continue;
+    }
     for (int64_t row = (ng + 1) * rows.D - 1; row >= ng * rows.D; --row) {
       for (int64_t k = args.plan.chunks - 1; k >= 0; --k) rows.Apply(row, k, ng, slopes);
     }

@@ -9,6 +9,7 @@
 #include "backward_channels_last.h"
 #include "backward_flat.h"
 #include "backward_rows.h"
+#include "forward.h"
 #include "sum_rows.h"
 
 #define GROUP_NORM_GRAD_JOIN2(a, b) a##b
@@ -25,6 +26,7 @@ constexpr DTypeKernels KernelsOf() {
           {FusedFlat<T>, nullptr, nullptr, nullptr},
           {FusedChannelsLast<T>, SplitChannelsLastSums<T>, SplitChannelsLastFinish<T>,
            SplitChannelsLastApply<T>},
+          {ForwardRows<T>, ForwardFlat<T>, ForwardChannelsLast<T>},
           SumPartialRows<AccOf<T>>};
 }
 

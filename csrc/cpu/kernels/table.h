@@ -31,6 +31,26 @@ struct BackwardArgs {
 // Runs tasks [begin, end). scratch belongs to the caller's thread.
 using BackwardFn = void (*)(const BackwardArgs&, int64_t begin, int64_t end, void* scratch);
 
+struct ForwardArgs {
+  const void* input;   // T
+  void* output;        // T
+  const void* weight;  // A (C); never null
+  const void* bias;    // A (C); never null
+  void* mean;          // A (N, G)
+  void* rstd;          // A (N, G)
+  int64_t N, C, S, G;
+  double eps;
+  Plan plan;
+};
+
+using ForwardFn = void (*)(const ForwardArgs&, int64_t begin, int64_t end, void* scratch);
+
+struct ForwardKernels {
+  ForwardFn rows;
+  ForwardFn flat;
+  ForwardFn channels_last;
+};
+
 struct BackwardKernels {
   BackwardFn fused;
   BackwardFn sums;    // tasks: rows or samples, times chunks
@@ -42,6 +62,7 @@ struct DTypeKernels {
   BackwardKernels rows;
   BackwardKernels flat;  // fused only
   BackwardKernels channels_last;
+  ForwardKernels forward;
   // out[begin..end) = the sum over rows of partial (rows, C), both A.
   void (*sum_rows)(const void* partial, int64_t rows, int64_t C, void* out, int64_t begin,
                    int64_t end);

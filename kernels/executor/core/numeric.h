@@ -98,7 +98,12 @@ uint16_t Narrow(float value, Rounding mode) {
   if (below == 0 && !(subnormal_source && kMinExponent <= -126)) {
     result += static_cast<uint32_t>(exponent - kMinExponent) << kMantissa;
   }
-  return static_cast<uint16_t>(sign | std::min(result, kInfinity));
+  if (result > kInfinity || (result == kInfinity && kept < (2u << kMantissa))) {
+    // Above the largest value: a mode that rounds towards zero stays at it.
+    const bool grows = RoundsUp(mode, sign != 0, true, unit - 1, unit);
+    return static_cast<uint16_t>(sign | (grows ? kInfinity : kInfinity - 1));
+  }
+  return static_cast<uint16_t>(sign | result);
 }
 
 inline uint16_t FloatToHalf(float value, Rounding mode) {

@@ -24,7 +24,8 @@ struct Constant {
 // so.
 struct CostConstants {
   Constant hbm_efficiency;   // of the platform's HBM rate that a stream of large transfers reaches
-  Constant core_read_rate;   // GM to UB of one core alone
+  Constant core_hbm_rate;    // HBM to UB of one core alone
+  Constant core_l2_rate;     // L2 to UB of one core alone
   Constant core_write_rate;  // UB to GM of one core alone
   Constant dma_issue_ns;     // from one DMA instruction to the next, when nothing else limits
   Constant dma_row_ns;       // of each block of a strided DMA
@@ -49,8 +50,9 @@ inline constexpr uint32_t kSectorBytes = 128;  // the smallest DMA burst (ADK, N
 inline constexpr CostConstants kCost2201 = {
     .hbm_efficiency = {1.0, 0.828, 0.80,
                        "BP data_copy: 302 MB in 202.7 us of MTE2 time, against 1.8 TB/s"},
-    .core_read_rate = {118.0, 43.2, 40.0,
-                       "BP add_high_performance case 1: 8 KiB in 190 ns; fast: 64 B a cycle"},
+    .core_hbm_rate = {60.0, 43.2, 40.0, "BP add_high_performance case 1: 8 KiB in 190 ns"},
+    .core_l2_rate = {124.0, 118.0, 100.0,
+                     "C81 platform_config: 64 B a cycle; BP data_copy: 906 MB of hits in 152 us"},
     .core_write_rate = {118.0, 51.4, 45.0, "BP add_high_performance case 1: 8 KiB in 159.5 ns"},
     .dma_issue_ns = {9.0, 11.2, 14.0, "BP data_copy: 49152 DMAs of 128 B a core in 548 us"},
     .dma_row_ns = {0.0, 2.0, 4.5, "BP data_copy: at most 287 ns for 64 rows of 128 B"},
@@ -81,7 +83,8 @@ inline constexpr CostConstants kCost2201 = {
 inline constexpr CostConstants kCost3510 = {
     .hbm_efficiency = {1.05, 1.0, 0.95,
                        "BP data_copy: 302 MB in 185.7 us of MTE2 time, against 1.6 TB/s"},
-    .core_read_rate = {128.0, 35.0, 30.0, "BP add_high_performance: 0.035 TB/s of one core"},
+    .core_hbm_rate = {50.0, 35.0, 30.0, "BP add_high_performance: 0.035 TB/s of one core"},
+    .core_l2_rate = {128.0, 100.0, 80.0, "BP data_copy: 906 MB of hits in 166 us"},
     .core_write_rate = {128.0, 40.0, 30.0, "scaled from 2201"},
     .dma_issue_ns = {20.0, 23.9, 28.0, "BP data_copy: 36864 DMAs of 128 B a core in 881 us"},
     .dma_row_ns = {0.0, 1.0, 4.0, "BP data_copy: 64 rows of 128 B near the bandwidth"},

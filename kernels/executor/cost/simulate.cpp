@@ -227,10 +227,13 @@ class Simulation {
       transfer.hbm_bytes =
           std::max(transfer.hbm_bytes, std::min(transfer.bytes, 2.0 * traffic.hbm_read));
     }
-    const Constant& rate = step.write ? constants_.core_write_rate : constants_.core_read_rate;
+    const double missed = std::min(static_cast<double>(traffic.hbm_read), transfer.bytes);
+    const double moving_ns =
+        step.write ? transfer.bytes / constants_.core_write_rate.At(corner_)
+                   : missed / constants_.core_hbm_rate.At(corner_) +
+                         (transfer.bytes - missed) / constants_.core_l2_rate.At(corner_);
     transfer.alone_ns = std::max({constants_.dma_issue_ns.At(corner_),
-                                  step.rows * constants_.dma_row_ns.At(corner_),
-                                  transfer.bytes / rate.At(corner_)});
+                                  step.rows * constants_.dma_row_ns.At(corner_), moving_ns});
     pipe.transferring = true;
     Settle();
     transfers_.push_back(transfer);

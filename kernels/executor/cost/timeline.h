@@ -61,8 +61,8 @@ struct Simulated {
   std::vector<Slice> slices;
 };
 
-// `l2_line` bytes of GM are one line of the reuse estimate.
-inline constexpr uint64_t kL2LineBytes = 512;
+// One line of the reuse estimate: the smallest burst, which is also what an L2 line is filled by.
+inline constexpr uint64_t kL2LineBytes = kSectorBytes;
 
 Simulated Simulate(const std::vector<std::vector<Step>>& cores, const CostConstants& constants,
                    Corner corner, const MemorySystem& memory, size_t most_slices);

@@ -1,0 +1,169 @@
+// What the backward and the forward call share around their kernels: dtypes, workspace, threads.
+// Nothing of either's own.
+#pragma once
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <c10/core/impl/alloc_cpu.h>
+#include <c10/util/BFloat16.h>
+#include <c10/util/Half.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+
+#include "kernels/table.h"
+#include "plan.h"
+
+namespace group_norm_grad::cpu {
+
+// Elements below which another thread costs more than it saves.
+constexpr int64_t kGrainElems = 16384;
+
+inline DType DTypeOf(at::ScalarType type) {
+  switch (type) {
+    case at::kHalf:
+      return DType::kFloat16;
+    case at::kBFloat16:
+      return DType::kBFloat16;
+    case at::kDouble:
+      return DType::kFloat64;
+    default:
+      return DType::kFloat32;
+  }
+}
+
+// Calls f with a null pointer to the C++ type of a dtype.
+template <typename F>
+void VisitType(at::ScalarType type, const F& f) {
+  switch (type) {
+    case at::kHalf:
+      return f(static_cast<at::Half*>(nullptr));
+    case at::kBFloat16:
+      return f(static_cast<at::BFloat16*>(nullptr));
+    case at::kDouble:
+      return f(static_cast<double*>(nullptr));
+    default:
+      return f(static_cast<float*>(nullptr));
+  }
+}
+
+// One allocation for everything that lives as long as the call; parts are asked for first, and have
+// addresses afterwards.
+class Workspace {
+ public:
+  // Returns the part's offset, on a cache line.
+  int64_t Add(int64_t bytes) {
+    const int64_t at = size_;
+    size_ += (bytes + 63) / 64 * 64;
+    return at;
+  }
+  void Allocate() { data_.reset(static_cast<char*>(c10::alloc_cpu(size_))); }
+  void* At(int64_t offset) const { return data_.get() + offset; }
+
+ private:
+  struct Free {
+    void operator()(char* p) const { c10::free_cpu(p); }
+  };
+  int64_t size_ = 0;
+  std::unique_ptr<char, Free> data_;
+};
+
+inline Machine ThisMachine(int64_t pair_elems, int64_t numel) {
+  Machine machine;
+  machine.pair_elems = pair_elems;
+  machine.threads = numel < 2 * kGrainElems || at::in_parallel_region() ? 1 : at::get_num_threads();
+  return machine;
+}
+
+// Runs kernels over [0, tasks), on as many threads as the tasks are worth.
+template <typename Args>
+struct Runner {
+  const Args& args;
+  int64_t threads;
+  char* scratch;
+  int64_t scratch_bytes;
+
+  void operator()(void (*kernel)(const Args&, int64_t, int64_t, void*), int64_t tasks,
+                  int64_t task_elems) const {
+    if (threads == 1) return kernel(args, 0, tasks, scratch);
+    const int64_t grain = std::max<int64_t>(kGrainElems / std::max<int64_t>(task_elems, 1), 1);
+    at::parallel_for(0, tasks, grain, [&](int64_t begin, int64_t end) {
+      kernel(args, begin, end, scratch + at::get_thread_num() * scratch_bytes);
+    });
+  }
+};
+
+// The small inputs, as the kernels want them: contiguous and of the dtype A of the sums.
+template <typename A>
+class AsAcc {
+ public:
+  AsAcc(const at::Tensor& tensor, Workspace& workspace)
+      : tensor_(tensor.expect_contiguous()), converted_(tensor.scalar_type() != TypeOfA()) {
+    if (converted_) at_ = workspace.Add(tensor.numel() * sizeof(A));
+  }
+  const A* Get(const Workspace& workspace) const {
+    if (!converted_) return tensor_->const_data_ptr<A>();
+    A* out = static_cast<A*>(workspace.At(at_));
+    VisitType(tensor_->scalar_type(), [&](auto* type) {
+      const auto* in = static_cast<decltype(type)>(const_cast<void*>(tensor_->const_data_ptr()));
+      std::copy_n(in, tensor_->numel(), out);
+    });
+    return out;
+  }
+
+ private:
+  static constexpr at::ScalarType TypeOfA() { return c10::CppTypeToScalarType<A>::value; }
+  c10::MaybeOwned<at::Tensor> tensor_;
+  bool converted_;
+  int64_t at_ = 0;
+};
+
+// A weight or bias a channel, or fill where there is none.
+template <typename A>
+class ChannelValues {
+ public:
+  ChannelValues(const std::optional<at::Tensor>& tensor, int64_t C, A fill, Workspace& workspace)
+      : C_(C), fill_(fill) {
+    if (tensor.has_value() && tensor->defined()) {
+      values_.emplace(*tensor, workspace);
+    } else {
+      at_ = workspace.Add(C * sizeof(A));
+    }
+  }
+  const A* Get(const Workspace& workspace) const {
+    if (values_) return values_->Get(workspace);
+    A* out = static_cast<A*>(workspace.At(at_));
+    std::fill_n(out, C_, fill_);
+    return out;
+  }
+
+ private:
+  int64_t C_;
+  A fill_;
+  std::optional<AsAcc<A>> values_;
+  int64_t at_ = 0;
+};
+
+// A thread's scratch, with a cache line between it and the next one's.
+inline int64_t PaddedScratchBytes(int64_t bytes) { return (bytes + 127) / 64 * 64; }
+
+// The layout of the results: input's, if its shape begins with N, C.
+inline at::MemoryFormat FormatOf(const at::Tensor& input, int64_t N, int64_t C) {
+  return input.dim() >= 2 && input.size(0) == N && input.size(1) == C
+             ? input.suggest_memory_format()
+             : at::MemoryFormat::Contiguous;
+}
+
+// Whether the kernels walk rows of channels. One channel or one position a sample makes both
+// layouts the same memory: then only groups narrower than a step are walked so, several at once.
+inline bool IsChannelsLastWalk(const Problem& problem, at::MemoryFormat format,
+                               const KernelTable& table) {
+  if (problem.S == 1) {
+    const int64_t acc_bytes = problem.dtype == DType::kFloat64 ? 8 : 4;
+    return problem.D() * acc_bytes < 2 * table.vector_bytes;
+  }
+  return format != at::MemoryFormat::Contiguous && problem.C > 1;
+}
+
+}  // namespace group_norm_grad::cpu
