@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import backward
@@ -28,7 +29,7 @@ def event_us(call: Callable[[], Any]) -> list[float]:
         call()
         mark.record()
     torch.npu.synchronize()
-    return sorted(1e3 * a.elapsed_time(b) for a, b in zip(marks, marks[1:], strict=False))
+    return sorted(1e3 * a.elapsed_time(b) for a, b in pairwise(marks))
 
 
 def run_case(shape: Shape, dtype: str, options: argparse.Namespace) -> dict[str, Any]:
