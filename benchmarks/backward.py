@@ -252,6 +252,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="measure torch.compile beside")
     parser.add_argument("--stream", action="store_true", help="measure a 3-tensor stream beside")
     parser.add_argument("--warm", action="store_true", help="have the allocator keep its memory")
+    parser.add_argument("--device", choices=["cpu", "npu"], default="cpu")
+    parser.add_argument("--untimed", action="store_true", help="npu: check the values, no times")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     return parser.parse_args()
@@ -260,6 +262,10 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Run the cases asked for, print a line each and the summary."""
     options = parse()
+    if options.device == "npu":
+        import backward_npu
+
+        return backward_npu.main(options)
     if options.warm:
         harness.keep_allocator_warm()
     cases = [
