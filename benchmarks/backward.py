@@ -109,7 +109,10 @@ def make_calls(
         arguments = (x, weight, bias, *sizes, EPS)
         return {name: partial(f, *arguments) for name, f in forwards.items()}
     mean, rstd = statistics(shape, x, weight, bias)
-    backwards: dict[str, Any] = {"ours": OURS.group_norm_backward, "aten": ATEN.native_group_norm_backward}
+    backwards: dict[str, Any] = {
+        "ours": OURS.group_norm_backward,
+        "aten": ATEN.native_group_norm_backward,
+    }
     if compiled:
         backwards["compile"] = torch.compile(
             lambda *a: ATEN.native_group_norm_backward(*a), dynamic=False
