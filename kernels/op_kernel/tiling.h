@@ -18,6 +18,7 @@ constexpr int32_t kFinishScratch = 2048;  // float32 elements of the second stag
 constexpr int32_t kMaxSlots = 5;   // of 8 event ids a direction: 2 are kept by the library, 1 by small transfers
 constexpr int32_t kGroupSums = 16;  // a block with the group's sum, one with its product sum, zeros behind each
 constexpr int32_t kStatisticsWindow = 64;  // groups of a walk over pieces whose mean and rstd are loaded together
+constexpr int32_t kBankGroupsBytes = 512;  // of the unified buffer: once round the bank groups
 constexpr int32_t kMaxParts = 64;  // parts of a row that are converted and summed one by one
 
 struct GroupNormGradTiling {
