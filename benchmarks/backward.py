@@ -9,6 +9,7 @@ Ratios are of the fastest rounds, which other work on the machine disturbs least
 import argparse
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,21 +101,24 @@ def make_calls(
             calls["compile"] = both(torch.compile(F.group_norm, dynamic=False))
         return calls
     if direction == "forward":
-        forwards = {"ours": OURS.group_norm_forward, "aten": ATEN.native_group_norm}
+        forwards: dict[str, Any] = {"ours": OURS.group_norm_forward, "aten": ATEN.native_group_norm}
         if compiled:
             forwards["compile"] = torch.compile(
                 lambda *a: ATEN.native_group_norm(*a), dynamic=False
             )
         arguments = (x, weight, bias, *sizes, EPS)
-        return {name: (lambda f=f: f(*arguments)) for name, f in forwards.items()}
+        return {name: partial(f, *arguments) for name, f in forwards.items()}
     mean, rstd = statistics(shape, x, weight, bias)
-    backwards = {"ours": OURS.group_norm_backward, "aten": ATEN.native_group_norm_backward}
+    backwards: dict[str, Any] = {
+        "ours": OURS.group_norm_backward,
+        "aten": ATEN.native_group_norm_backward,
+    }
     if compiled:
         backwards["compile"] = torch.compile(
             lambda *a: ATEN.native_group_norm_backward(*a), dynamic=False
         )
     given = (grad_out, x, mean, rstd, weight, *sizes, [True, True, True])
-    return {name: (lambda f=f: f(*given)) for name, f in backwards.items()}
+    return {name: partial(f, *given) for name, f in backwards.items()}
 
 
 def check(
@@ -148,7 +152,7 @@ def run_case(
     tensor_bytes = tensors[1].numel() * tensors[1].element_size()
     moved = TENSORS[direction] * tensor_bytes
     ours = times["ours"]
-    record = {
+    record: dict[str, Any] = {
         "shape": shape.name, "model": shape.model, "N": shape.N, "C": shape.C, "S": shape.S,
         "G": shape.G, "direction": direction, "dtype": dtype, "layout": layout, "threads": threads,
         "us": {name: {k: 1e6 * v for k, v in asdict(t).items()} for name, t in times.items()},
@@ -187,8 +191,12 @@ def summarise(cases: list[dict[str, Any]]) -> dict[str, Any]:
             "cases": len(of),
         }
     for direction in sorted({c["direction"] for c in cases}):
-        of = [c["x_aten"] for c in cases if c["direction"] == direction]
-        classes[f"{direction} all"] = {"x_aten": geomean(of), "least": min(of), "cases": len(of)}
+        ratios = [c["x_aten"] for c in cases if c["direction"] == direction]
+        classes[f"{direction} all"] = {
+            "x_aten": geomean(ratios),
+            "least": min(ratios),
+            "cases": len(ratios),
+        }
     low = [
         {k: c[k] for k in ("shape", "direction", "dtype", "layout", "threads", "x_aten", "spread")}
         for c in cases
@@ -247,6 +255,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="measure torch.compile beside")
     parser.add_argument("--stream", action="store_true", help="measure a 3-tensor stream beside")
     parser.add_argument("--warm", action="store_true", help="have the allocator keep its memory")
+    parser.add_argument("--device", choices=["cpu", "npu"], default="cpu")
+    parser.add_argument("--untimed", action="store_true", help="npu: check the values, no times")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     return parser.parse_args()
@@ -255,6 +265,10 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Run the cases asked for, print a line each and the summary."""
     options = parse()
+    if options.device == "npu":
+        import backward_npu
+
+        return backward_npu.main(options)
     if options.warm:
         harness.keep_allocator_warm()
     cases = [

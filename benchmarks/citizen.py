@@ -36,7 +36,9 @@ def module_call(norm_class: type[nn.GroupNorm]) -> Callable[..., Tensor]:
     """A norm layer as a function of its parameters; the layer is made once for each number of channels."""
     layers: dict[int, nn.GroupNorm] = {}
 
-    def call(input: Tensor, num_groups: int, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
+    def call(
+        input: Tensor, num_groups: int, weight: Tensor, bias: Tensor, eps: float = 1e-5
+    ) -> Tensor:
         layer = layers.get(input.shape[1])
         if layer is None:
             layer = layers[input.shape[1]] = norm_class(num_groups, input.shape[1], eps)

@@ -98,7 +98,9 @@ def with_table(text: str, content: str) -> str:
 
 def main() -> int:
     """Writes README, or with --check compares it; non-zero for a failure, an empty cell or a table that is not current."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("reports", nargs="+", type=Path)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()

@@ -40,7 +40,9 @@ def revert_group_norm(module: nn.Module) -> int:
 def _retype(module: nn.Module, old: type[nn.GroupNorm], new: type[nn.GroupNorm]) -> int:
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"Expected a torch.nn.Module, but got {type(module).__name__}")
-    found = [(child, cls) for child in module.modules() if (cls := _as(new, child, old)) is not None]
+    found = [
+        (child, cls) for child in module.modules() if (cls := _as(new, child, old)) is not None
+    ]
     for child, cls in found:
         child.__class__ = cls
     return len(found)

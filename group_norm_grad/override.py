@@ -12,14 +12,17 @@ def enable() -> None:
     """Swap the kernel of aten::native_group_norm_backward for ours, process-wide.
 
     Models, autograd, autocast and functorch stay PyTorch's own. Idempotent and thread-safe; takes
-    effect for every backward that starts after the call.
+    effect for every backward that starts after the call. Per-sample gradients of the weight by
+    torch.func are not affected: PyTorch's batching rule writes them out without calling the kernel.
     """
     _C.enable_override()
 
 
 def disable() -> None:
-    """Restore PyTorch's own kernel. Idempotent.
+    """Back to PyTorch's own kernel. Idempotent.
 
+    Our entry stays in the dispatcher and passes calls on, because removing it would pull it from under
+    a backward that another thread is just starting.
     Inside an open ``with enabled()`` the swap stays until that block ends.
     """
     _C.disable_override()

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
-import group_norm_grad
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
+
+import group_norm_grad
 
 GroupNormCall = Callable[..., Tensor]
 
@@ -50,9 +51,7 @@ class NormByFunction(nn.GroupNorm):
     """A model's own norm layer that calls our function."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return group_norm_grad.group_norm(
-            input, self.num_groups, self.weight, self.bias, self.eps
-        )
+        return group_norm_grad.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
 class DropIn(NamedTuple):
@@ -68,9 +67,7 @@ class DropIn(NamedTuple):
 
 OURS = "group_norm_grad::group_norm_backward"
 DROPINS = {
-    "function": DropIn(
-        "function", group_norm_grad.group_norm, NormByFunction, nullcontext, OURS
-    ),
+    "function": DropIn("function", group_norm_grad.group_norm, NormByFunction, nullcontext, OURS),
     "module": DropIn("module", by_module, group_norm_grad.GroupNorm, nullcontext, OURS),
     "enabled": DropIn(
         "enabled",

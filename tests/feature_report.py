@@ -15,11 +15,15 @@ PROPERTY = "feature"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--feature-report", metavar="FILE", help="write the results of marked features to FILE")
+    parser.addoption(
+        "--feature-report", metavar="FILE", help="write the results of marked features to FILE"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "feature(name): the test proves this feature of the table in README")
+    config.addinivalue_line(
+        "markers", "feature(name): the test proves this feature of the table in README"
+    )
     path = config.getoption("--feature-report")
     if path and not hasattr(config, "workerinput"):  # with xdist, the main process alone writes
         config.pluginmanager.register(FeatureReport(Path(path)), "feature-report")
@@ -38,7 +42,9 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
         device = str(arguments.get("device", "cpu"))
         item.user_properties.append((PROPERTY, [name, dropin, device, ""]))
         for other, reason in marker.kwargs.get("not_applicable", {}).items():
-            item.user_properties.append((PROPERTY, [name, other, device, f"not applicable: {reason}"]))
+            item.user_properties.append(
+                (PROPERTY, [name, other, device, f"not applicable: {reason}"])
+            )
     return (yield)
 
 

@@ -156,7 +156,12 @@ def variant_cases() -> Iterator[Case]:
         for offset in (1e3, 1e4):
             yield replace(base, offset=offset)
         for dtype in ("float32", "float16"):
-            for soc, cores in (("Ascend910B3", None), ("Ascend950", None), (A2, 3), ("Ascend950", 3)):
+            for soc, cores in (
+                ("Ascend910B3", None),
+                ("Ascend950", None),
+                (A2, 3),
+                ("Ascend950", 3),
+            ):
                 yield replace(base, dtype=dtype, soc=soc, cores=cores)
 
 

@@ -1,5 +1,6 @@
-// Checks the plan's promises on random problems: run as `plan_invariants COUNT SEED`, prints one line, exits 1 at the first broken one.
-// Nothing of the kernel or the executor: the promises are stated here a second time, from the tiling's description.
+// Checks the plan's promises on random problems: run as `plan_invariants COUNT SEED`, prints one
+// line, exits 1 at the first broken one. Nothing of the kernel or the executor: the promises are
+// stated here a second time, from the tiling's description.
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
@@ -20,7 +21,8 @@ using group_norm_grad::Platform;
 using group_norm_grad::Problem;
 using group_norm_grad::Schedule;
 
-constexpr int64_t kMaxMarks = 20000;  // items that a problem may have for each to be marked by itself
+constexpr int64_t kMaxMarks =
+    20000;  // items that a problem may have for each to be marked by itself
 
 [[noreturn]] void Fail(const std::string& promise) { throw std::logic_error(promise); }
 void Expect(bool holds, const char* promise) {
@@ -51,32 +53,39 @@ void CheckTiles(const Problem& p, const Plan& plan) {
   ExpectShares(plan.blocks / t.g_blocks, t.n_base, t.n_larger, p.N);
   ExpectShares(t.g_blocks, t.g_base, t.g_larger, p.G);
   const bool no_gaps = p.S > 1 && p.D() % 8 == 0;
-  Expect(t.channel_pitch == (no_gaps ? p.D() : RoundUp(p.D(), block)), "one value a channel, to a block boundary");
-  Expect(t.group_pitch == (p.S == 1 ? t.channel_pitch : p.D() * RoundUp(p.S, block)), "group pitch");
+  Expect(t.channel_pitch == (no_gaps ? p.D() : RoundUp(p.D(), block)),
+         "one value a channel, to a block boundary");
+  Expect(t.group_pitch == (p.S == 1 ? t.channel_pitch : p.D() * RoundUp(p.S, block)),
+         "group pitch");
   Expect(t.tile_n >= 1 && t.tile_g >= 1 && t.unit_n >= 1 && t.unit_g >= 1, "tiles are not empty");
   Expect(t.slot_elems >= int64_t{t.tile_n} * t.tile_g * t.group_pitch, "a tile fits in its slot");
   Expect(t.unit_n <= t.tile_n && t.unit_g <= t.tile_g, "a unit is a part of a tile");
-  Expect(t.unit_n == 1 || t.unit_g == t.tile_g, "a unit that spans several n has all of the tile's groups");
+  Expect(t.unit_n == 1 || t.unit_g == t.tile_g,
+         "a unit that spans several n has all of the tile's groups");
   Expect(t.window_g % t.tile_g == 0 && (t.window_n % t.tile_n == 0 || t.window_n >= t.n_base),
          "windows are whole tiles");
-  Expect(t.window_n >= t.tile_n || t.window_n >= t.n_base + (t.n_larger > 0), "a tile fits in its window");
+  Expect(t.window_n >= t.tile_n || t.window_n >= t.n_base + (t.n_larger > 0),
+         "a tile fits in its window");
   const int64_t stat_block = 32 / SizeOf(p.stat_dtype);
   // Dense, one value a block, or rows padded to blocks: whichever the core's share of G asks for.
   const int64_t dense = t.window_g >= p.G ? int64_t{t.window_n} * p.G : 0;
   const int64_t padded = t.window_g >= p.G ? 0 : t.window_n * RoundUp(t.window_g, stat_block);
   Expect(t.stat_elems >= std::max(dense, padded), "statistics fit in their buffer");
-  Expect(t.stat_entries >= (t.window_g == 1 ? t.window_n : std::max(dense, padded)), "and their blocks in theirs");
+  Expect(t.stat_entries >= (t.window_g == 1 ? t.window_n : std::max(dense, padded)),
+         "and their blocks in theirs");
   if (p.dtype != DType::kFloat32) {
     const int64_t unit = int64_t{t.unit_n} * t.unit_g * t.group_pitch;
     const bool whole = t.work_rows >= p.D() && t.work_elems >= unit;
     Expect(whole || (t.work_rows >= 1 && t.work_elems >= int64_t{t.work_rows} * t.row_pitch),
            "a unit, or some rows of it, fit in the work buffers");
     Expect(whole || t.unit_n * t.unit_g == 1, "only a single group is converted row by row");
-    Expect(whole || t.row_pitch > 32 || t.work_rows % 8 == 0, "narrow rows are summed eight at a time");
+    Expect(whole || t.row_pitch > 32 || t.work_rows % 8 == 0,
+           "narrow rows are summed eight at a time");
   }
 }
 
-// Walks the pieces of all cores as the kernel numbers them and marks each (row, part of a row); every one must be marked once.
+// Walks the pieces of all cores as the kernel numbers them and marks each (row, part of a row);
+// every one must be marked once.
 void MarkPieces(const Problem& p, const Plan& plan) {
   const GroupNormGradTiling& t = plan.tiling;
   const bool split = plan.schedule == Schedule::kSplitGroup;
@@ -113,25 +122,31 @@ void CheckPieces(const Problem& p, const Plan& plan) {
            "parts of rows");
     Expect((t.row_pieces - 1) * t.piece_elems < p.S && t.row_pieces * t.piece_elems >= p.S,
            "the parts cover a row once");
-    Expect(t.piece_elems * SizeOf(p.dtype) % 512 == 0, "parts start on 512 bytes where the row does");
+    Expect(t.piece_elems * SizeOf(p.dtype) % 512 == 0,
+           "parts start on 512 bytes where the row does");
     Expect(t.slot_elems >= t.piece_elems, "a part fits in its slot");
   } else {
     Expect(t.group_pieces == (p.D() + t.piece_rows - 1) / t.piece_rows, "pieces of a group");
     Expect(t.last_row == (t.group_pieces - 1) * t.piece_rows && t.last_row < p.D(), "last piece");
     const int64_t block = 32 / SizeOf(p.dtype);
-    const int64_t elems = p.S == 1 ? RoundUp(t.piece_rows, block) : t.piece_rows * RoundUp(p.S, block);
+    const int64_t elems =
+        p.S == 1 ? RoundUp(t.piece_rows, block) : t.piece_rows * RoundUp(p.S, block);
     Expect(t.slot_elems >= elems, "a piece fits in its slot");
     const bool narrow = p.S == 1 || t.row_pitch <= 32;
-    Expect(!narrow || t.group_pieces == 1 || t.piece_rows % 8 == 0, "narrow rows go eight at a time");
+    Expect(!narrow || t.group_pieces == 1 || t.piece_rows % 8 == 0,
+           "narrow rows go eight at a time");
     Expect(p.S == 1 || t.row_pitch == RoundUp(p.S, block), "row pitch");
   }
   MarkPieces(p, plan);
-  Expect(t.vector_elems >= (p.S == 1 ? t.slot_elems : t.piece_rows), "a piece's sums fit in a visit");
+  Expect(t.vector_elems >= (p.S == 1 ? t.slot_elems : t.piece_rows),
+         "a piece's sums fit in a visit");
   if (p.dtype != DType::kFloat32) {
     Expect(t.work_elems >= std::min<int64_t>(t.slot_elems, 1024), "work buffers");
-    Expect((t.slot_elems + t.work_elems - 1) / t.work_elems <= group_norm_grad::kMaxParts, "parts of a row");
+    Expect((t.slot_elems + t.work_elems - 1) / t.work_elems <= group_norm_grad::kMaxParts,
+           "parts of a row");
     Expect(p.S > 1 || t.work_elems >= t.slot_elems, "a run of channels is converted at once");
-    Expect(t.row_pitch == 0 || t.row_pitch > 32 || t.work_rows % 8 == 0, "narrow rows go eight at a time");
+    Expect(t.row_pitch == 0 || t.row_pitch > 32 || t.work_rows % 8 == 0,
+           "narrow rows go eight at a time");
   }
   if (split && p.output_mask[0]) {
     for (int64_t core = 0; core < plan.blocks; ++core) {
@@ -145,9 +160,11 @@ void CheckPieces(const Problem& p, const Plan& plan) {
                    theirs.first + theirs.count > first * t.group_pieces;
       }
       Expect(sharing <= t.exchange_cores, "and for what the cores beside it leave");
-      Expect(last - first < t.share_groups && t.share_groups >= 2, "a core has room for its groups' sums");
+      Expect(last - first < t.share_groups && t.share_groups >= 2,
+             "a core has room for its groups' sums");
     }
-    Expect(t.partial_offset >= plan.blocks * 2 * group_norm_grad::kGroupSums, "and for their exchange");
+    Expect(t.partial_offset >= plan.blocks * 2 * group_norm_grad::kGroupSums,
+           "and for their exchange");
   }
 }
 
@@ -155,7 +172,8 @@ void CheckFinish(const Problem& p, const Platform& platform, const Plan& plan) {
   const GroupNormGradTiling& t = plan.tiling;
   const int64_t values = t.finish_rows * p.C * t.row_pieces;
   Expect(plan.schedule == Schedule::kZeroFill ||
-             (t.partial_elems >= values && t.partial_offset + 2 * t.partial_elems <= t.workspace_elems),
+             (t.partial_elems >= values &&
+              t.partial_offset + 2 * t.partial_elems <= t.workspace_elems),
          "the partial sums fit in the workspace");
   Expect(t.partial_offset % 128 == 0 && t.partial_elems % 128 == 0, "and start on 512 bytes");
   Expect(t.finish_cores >= 1 && t.finish_cores <= plan.blocks, "second stage's cores");
@@ -163,7 +181,8 @@ void CheckFinish(const Problem& p, const Platform& platform, const Plan& plan) {
   Expect(int64_t{t.finish_cores} * t.finish_channels >= p.C || t.finish_cores == plan.blocks,
          "all cores work when the channels ask for it");
   const int64_t rows = t.row_pieces > 1 ? t.finish_tile_pieces : t.finish_tile_rows;
-  Expect(rows >= 1 && t.finish_tile_elems >= t.finish_channels * rows, "a tile of partial sums fits");
+  Expect(rows >= 1 && t.finish_tile_elems >= t.finish_channels * rows,
+         "a tile of partial sums fits");
   Expect(t.row_pieces == 1 || t.finish_tile_pieces % 8 == 0, "tiles of pieces end on blocks");
   Expect(t.finish_tile_elems * 4 < platform.ub_bytes, "in the unified buffer");
 }
@@ -179,7 +198,8 @@ void Check(const Problem& p, const Platform& platform, const Plan& plan) {
   Expect(plan.workspace_bytes >= 32 && plan.workspace_bytes == t.workspace_elems * 4, "workspace");
   Expect(t.ub_bytes > 0 && t.ub_bytes <= platform.ub_bytes, "the unified buffer holds it");
   Expect(plan.schedule == t.schedule, "one schedule");
-  Expect(t.N == p.N && t.C == p.C && t.S == p.S && t.G == p.G && t.D == p.D(), "the problem's sizes");
+  Expect(t.N == p.N && t.C == p.C && t.S == p.S && t.G == p.G && t.D == p.D(),
+         "the problem's sizes");
   Expect(empty == (plan.schedule == Schedule::kZeroFill), "zeros when the sums run over nothing");
   if (!empty) {
     Expect(t.slots >= 2 && t.slots <= group_norm_grad::kMaxSlots, "two slots or more");
@@ -193,7 +213,8 @@ void Check(const Problem& p, const Platform& platform, const Plan& plan) {
   }
   if (empty || (sums && !t.sums_are_final)) CheckFinish(p, platform, plan);
   if (t.sums_are_final) {
-    Expect(plan.schedule == Schedule::kGroupTiles ? plan.blocks == t.g_blocks : p.N == 1 && t.row_pieces == 1,
+    Expect(plan.schedule == Schedule::kGroupTiles ? plan.blocks == t.g_blocks
+                                                  : p.N == 1 && t.row_pieces == 1,
            "sums are final where one core has them whole");
   }
 }
@@ -222,7 +243,8 @@ class RandomProblem {
 
   Platform NextPlatform() {
     const std::vector<std::string_view> names = group_norm_grad::PlatformNames();
-    Platform platform = *group_norm_grad::FindPlatform(names[static_cast<size_t>(Below(static_cast<int64_t>(names.size())))]);
+    Platform platform = *group_norm_grad::FindPlatform(
+        names[static_cast<size_t>(Below(static_cast<int64_t>(names.size())))]);
     if (Below(4) == 0) platform.vector_cores = static_cast<int32_t>(1 + Below(64));
     return platform;
   }

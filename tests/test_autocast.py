@@ -67,7 +67,9 @@ def test_autocast(enabled: bool, lower: torch.dtype, dropin: DropIn, device: str
 def test_autocast_of_a_model(dropin: DropIn, device: str) -> None:
     """A convolution gives 16 bits to the norm, whose parameters stay in float32; values close to the float32 model's."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), dropin.module(GROUPS, 8), nn.Conv2d(8, 4, 1)).to(device)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), dropin.module(GROUPS, 8), nn.Conv2d(8, 4, 1)).to(
+        device
+    )
     x = torch.randn(4, 3, 8, 8, device=device)
     seen: list[torch.dtype] = []
     model[1].register_forward_hook(lambda m, args, out: seen.extend((args[0].dtype, out.dtype)))
@@ -101,7 +103,11 @@ def test_mixed_dtypes(dtype: torch.dtype, dropin: DropIn, device: str) -> None:
         torch.testing.assert_close(got.double().cpu(), expected, rtol=tolerance, atol=tolerance)
     for wrong in ((F32, dtype), (dtype, F64), (F64, F32)):
         pair = (x.to(wrong[0]), w.to(wrong[1]), b.to(wrong[1]))
-        assert outcome(dropin.call, pair, None)[0] == outcome(F.group_norm, pair, None)[0] == "RuntimeError"
+        assert (
+            outcome(dropin.call, pair, None)[0]
+            == outcome(F.group_norm, pair, None)[0]
+            == "RuntimeError"
+        )
 
 
 @feature("GradScaler")
@@ -160,7 +166,9 @@ def test_defaults(dropin: DropIn, device: str) -> None:
         torch.set_default_dtype(default)
         try:
             assert all(map(torch.equal, gradients(dropin.call, device), want))
-            assert all(map(torch.equal, (dropin.call(x, GROUPS), dropin.call(x, GROUPS, w, b)), want16))
+            assert all(
+                map(torch.equal, (dropin.call(x, GROUPS), dropin.call(x, GROUPS, w, b)), want16)
+            )
             assert dropin.module(GROUPS, 8).weight.dtype == default
         finally:
             torch.set_default_dtype(F32)
@@ -194,7 +202,12 @@ def test_refused_dtypes(dtype: torch.dtype, dropin: DropIn, device: str) -> None
         errors.append(caught.value)
     assert type(errors[0]) is type(errors[1]), errors
     name = str(dtype).removeprefix("torch.")
-    scalar_names = {"complex64": "ComplexFloat", "complex32": "ComplexHalf", "int32": "Int", "int8": "Char"}
+    scalar_names = {
+        "complex64": "ComplexFloat",
+        "complex32": "ComplexHalf",
+        "int32": "Int",
+        "int8": "Char",
+    }
     assert scalar_names.get(name, name).lower() in str(errors[0]).lower(), errors[0]
     assert "not implemented for" in str(errors[0])
 
@@ -202,7 +215,9 @@ def test_refused_dtypes(dtype: torch.dtype, dropin: DropIn, device: str) -> None
 @feature("optimizers with reduced-precision state")
 def test_bfloat16_module_trains(dropin: DropIn, device: str) -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, 8), dropin.module(GROUPS, 8), nn.Linear(8, 1)).to(device, BF16)
+    model = nn.Sequential(nn.Linear(6, 8), dropin.module(GROUPS, 8), nn.Linear(8, 1)).to(
+        device, BF16
+    )
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     x = torch.randn(64, 6, device=device, dtype=BF16)
     target = x.sum(1, keepdim=True)

@@ -169,7 +169,9 @@ def test_saved_tensors_hooks(dropin: DropIn, device: str) -> None:
     assert sorted(t.numel() for t in packed) == [4, 4, 4, 24]
     assert all(map(torch.equal, gradients_with(torch.autograd.graph.save_on_cpu()), want))
     doubled = torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t * 2)
-    assert not torch.equal(gradients_with(doubled)[0], want[0]), "the backward reads the unpacked tensors"
+    assert not torch.equal(gradients_with(doubled)[0], want[0]), (
+        "the backward reads the unpacked tensors"
+    )
     with (
         torch.autograd.graph.disable_saved_tensors_hooks("no hooks here"),
         pytest.raises(RuntimeError, match="no hooks here"),

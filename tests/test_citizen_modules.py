@@ -23,9 +23,10 @@ from dropins import (  # noqa: F401  (device and dropin are fixtures)
     dropin,
     feature,
 )
-from group_norm_grad import GroupNorm, convert_group_norm, revert_group_norm
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
+
+from group_norm_grad import GroupNorm, convert_group_norm, revert_group_norm
 
 NO_MODULE = {
     "function": "a function has no state",
@@ -139,7 +140,10 @@ def diffusion_block(norm: type[nn.GroupNorm]) -> nn.Module:
         def __init__(self) -> None:
             super().__init__()
             self.norm1, self.norm2, self.norm3 = norm(8, 16), norm(8, 32, eps=1e-6), norm(8, 32)
-            self.conv1, self.conv2 = nn.Conv2d(16, 32, 3, padding=1), nn.Conv2d(32, 32, 3, padding=1)
+            self.conv1, self.conv2 = (
+                nn.Conv2d(16, 32, 3, padding=1),
+                nn.Conv2d(32, 32, 3, padding=1),
+            )
             self.time, self.skip = nn.Linear(8, 64), nn.Conv2d(16, 32, 1)
             self.attention = nn.MultiheadAttention(32, 4, batch_first=True)
 
@@ -179,14 +183,20 @@ def resnet(norm: type[nn.GroupNorm]) -> nn.Module:
     return filled(nn.Sequential(*stem, *layers, nn.Linear(32, 5)))
 
 
-MODELS: dict[str, tuple[Callable[[type[nn.GroupNorm]], nn.Module], tuple[tuple[int, ...], ...], int]] = {
+MODELS: dict[
+    str, tuple[Callable[[type[nn.GroupNorm]], nn.Module], tuple[tuple[int, ...], ...], int]
+] = {
     "diffusion U-Net block": (diffusion_block, ((2, 16, 6, 6), (2, 8)), 3),
     "ResNet": (resnet, ((3, 3, 16, 16),), 9),
 }
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=feature(f"convert_group_norm on a {n}"), id=n.split()[0]) for n in MODELS]
+    "name",
+    [
+        pytest.param(n, marks=feature(f"convert_group_norm on a {n}"), id=n.split()[0])
+        for n in MODELS
+    ],
 )
 @pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
 def test_models(name: str, channels_last: bool, dropin: DropIn, device: str) -> None:
@@ -227,7 +237,11 @@ def test_symbolic_trace(dropin: DropIn, device: str) -> None:
     target: object = F.group_norm if dropin.name == "enabled" else DROPINS["function"].call
     called = [n.target for n in traced.graph.nodes if n.op == "call_function"]
     modules = dict(traced.named_modules())
-    leaves = [n for n in traced.graph.nodes if n.op == "call_module" and type(modules[n.target]) is nn.GroupNorm]
+    leaves = [
+        n
+        for n in traced.graph.nodes
+        if n.op == "call_module" and type(modules[n.target]) is nn.GroupNorm
+    ]
     assert called.count(target) == (0 if dropin.name == "enabled" else 9)
     assert len(leaves) == (9 if dropin.name == "enabled" else 0)
     x = torch.randn(2, 3, 16, 16, device=device)
@@ -253,7 +267,9 @@ def test_moves(device: str) -> None:
         moved = move(copy.deepcopy(norm)).to(device)
         assert {(p.dtype, p.device.type) for p in moved.parameters()} == {(dtype, device)}
         if device == "cpu" or dtype != torch.float64:
-            x = torch.randn(2, 8, 3, 3, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+            x = torch.randn(2, 8, 3, 3, device=device, dtype=dtype).to(
+                memory_format=torch.channels_last
+            )
             moved.to(memory_format=torch.channels_last)(x).sum().backward()
             assert all(p.grad.dtype == dtype for p in moved.parameters())  # type: ignore[union-attr]
     back = copy.deepcopy(norm).to(device).to("meta").to_empty(device=device)

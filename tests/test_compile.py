@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import group_norm_grad
 import pytest
 import torch
 import torch.nn.functional as F
@@ -29,7 +28,13 @@ from torch._guards import TracingContext
 from torch._subclasses import FakeTensorMode
 from torch.func import functional_call
 from torch.fx import GraphModule
-from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
+from torch.utils.checkpoint import (
+    CheckpointPolicy,
+    checkpoint,
+    create_selective_checkpoint_contexts,
+)
+
+import group_norm_grad
 
 OPS = torch.ops.group_norm_grad
 GROUPS = 4
@@ -47,9 +52,7 @@ def block_of(dropin: DropIn) -> Block:
     if dropin.name != "module":
         return lambda x, w, b: torch.relu(dropin.call(x * 2, GROUPS, w, b, 1e-5)) + x
     norm = dropin.module(GROUPS, 8)
-    return lambda x, w, b: (
-        torch.relu(functional_call(norm, {"weight": w, "bias": b}, (x * 2,))) + x
-    )
+    return lambda x, w, b: torch.relu(functional_call(norm, {"weight": w, "bias": b}, (x * 2,))) + x
 
 
 def leaves_on(shape: tuple[int, ...], device: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -187,7 +190,10 @@ def targets(graph: GraphModule) -> list[str]:
     return [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
 
 
-FORWARD, BACKWARD = "group_norm_grad.group_norm_forward.default", "group_norm_grad.group_norm_backward.default"
+FORWARD, BACKWARD = (
+    "group_norm_grad.group_norm_forward.default",
+    "group_norm_grad.group_norm_backward.default",
+)
 
 
 @feature_of_operators("AOTAutograd's min-cut partitioner sees our operators")
@@ -340,11 +346,15 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def described(outputs: tuple[Tensor | None, ...]) -> list[object]:
-    return [o if o is None else (o.dtype, tuple(o.shape), o.stride(), o.device.type) for o in outputs]
+    return [
+        o if o is None else (o.dtype, tuple(o.shape), o.stride(), o.device.type) for o in outputs
+    ]
 
 
 @feature_of_operators("strides of fake outputs equal the real ones")
-@pytest.mark.parametrize("dtypes", [(torch.float32, torch.float32), (torch.bfloat16, torch.float32)], ids=str)
+@pytest.mark.parametrize(
+    "dtypes", [(torch.float32, torch.float32), (torch.bfloat16, torch.float32)], ids=str
+)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_fake_outputs(layout: str, dtypes: tuple[torch.dtype, torch.dtype], device: str) -> None:
     base = torch.randn(3, 8, 4, 5, device=device, dtype=dtypes[0])

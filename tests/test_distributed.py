@@ -98,7 +98,9 @@ def check(verdicts: dict[int, dict[str, list[str]]], world: int, name: str) -> N
 
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("dropin", ["function", "module", "enabled"])
-@pytest.mark.parametrize("scenario", [pytest.param(s, marks=feature(n), id=s) for s, n in TRAINING.items()])
+@pytest.mark.parametrize(
+    "scenario", [pytest.param(s, marks=feature(n), id=s) for s, n in TRAINING.items()]
+)
 def test_training(
     scenario: str, dropin: str, world: int, verdicts: dict[int, dict[str, list[str]]]
 ) -> None:
@@ -129,7 +131,10 @@ def test_why_shards_do_not_apply_to_the_override(
 
 def test_the_rules_wait_for_the_import_of_dtensor() -> None:
     """`import group_norm_grad` does not import torch.distributed.tensor; whichever comes first, the rules are there."""
-    for order in ("group_norm_grad, torch.distributed.tensor", "torch.distributed.tensor, group_norm_grad"):
+    for order in (
+        "group_norm_grad, torch.distributed.tensor",
+        "torch.distributed.tensor, group_norm_grad",
+    ):
         program = f"""
 import sys, torch
 before = set(sys.modules)

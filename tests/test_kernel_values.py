@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from kernel_cases import Case, cases, worst_error
 
 from group_norm_grad import executor
-from kernel_cases import Case, cases, worst_error
 
 SCHEDULE_SEEDS = (1, 20260731)
 
@@ -35,7 +35,9 @@ def test_case(case: Case) -> None:
 
 @pytest.mark.parametrize("offset", [1e3, 1e4])
 @pytest.mark.parametrize("shape", [(8, 64, 784, 8), (64, 128, 1, 8), (1, 16, 40_000, 2)], ids=str)
-def test_large_mean_keeps_the_digits_of_grad_weight(shape: tuple[int, int, int, int], offset: float) -> None:
+def test_large_mean_keeps_the_digits_of_grad_weight(
+    shape: tuple[int, int, int, int], offset: float
+) -> None:
     """Sums are centred: at |mean| / std of 1e4 grad_weight still has five digits in float32."""
     data = Case("offset", shape, offset=offset).data()
     result = executor.run(data)

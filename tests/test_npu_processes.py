@@ -62,3 +62,12 @@ def test_the_demo_on_the_loopback_device() -> None:
     )
     assert output.count("parted by") == 4
     assert output.rstrip().endswith("ok")
+
+
+def test_the_benchmark_runs_on_npu() -> None:
+    """For function: the loopback device has no time worth telling, so --untimed; and once timed, its figures unread."""
+    script = [sys.executable, "benchmarks/backward.py", "--device", "npu", "--shapes", "tiny"]
+    env = npu_environment()
+    output = run([*script, "--dtypes", "fp32", "bf16", "--untimed"], env)
+    assert output.count("| right | untimed") == 2
+    assert "x torch_npu" in run([*script, "--dtypes", "fp32"], env)

@@ -45,7 +45,9 @@ def op(dropin: DropIn) -> OpInfo:
     return replaced
 
 
-def samples(op: OpInfo, dtype: torch.dtype = F64, requires_grad: bool = False) -> Iterator[SampleInput]:
+def samples(
+    op: OpInfo, dtype: torch.dtype = F64, requires_grad: bool = False
+) -> Iterator[SampleInput]:
     torch.manual_seed(0)
     for sample in op.sample_inputs("cpu", dtype, requires_grad=requires_grad):
         # A variance within the OpInfo's eps of -0.5 has no root; NaN compares with nothing.
@@ -59,7 +61,9 @@ def call(op: OpInfo, sample: SampleInput) -> Tensor:
 
 
 def tensors_of(sample: SampleInput) -> list[Tensor]:
-    return [t for t in (sample.input, *sample.args, *sample.kwargs.values()) if isinstance(t, Tensor)]
+    return [
+        t for t in (sample.input, *sample.args, *sample.kwargs.values()) if isinstance(t, Tensor)
+    ]
 
 
 def compare(got: object, want: object, dtype: torch.dtype) -> None:
@@ -152,13 +156,17 @@ def test_neg_view(op: OpInfo) -> None:
 
 
 @feature("OpInfo: complex and bool refused")
-@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128, torch.bool, torch.int64], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.complex64, torch.complex128, torch.bool, torch.int64], ids=str
+)
 def test_unsupported_dtypes(op: OpInfo, dtype: torch.dtype) -> None:
     with pytest.raises((RuntimeError, NotImplementedError)):
         op.op(make_tensor((2, 4, 3), dtype=dtype, device="cpu"), 2)
 
 
-def with_options(op: OpInfo, sample: SampleInput) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
+def with_options(
+    op: OpInfo, sample: SampleInput
+) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
     """The call as a function of its tensors alone."""
     names = [name for name in ("weight", "bias") if sample.kwargs.get(name) is not None]
 
@@ -172,7 +180,11 @@ def with_options(op: OpInfo, sample: SampleInput) -> tuple[Callable[..., Tensor]
 
 GRADCHECKS = {
     "fn_grad": {},
-    "undefined and batched": {"check_undefined_grad": True, "check_batched_grad": True, "fast_mode": True},
+    "undefined and batched": {
+        "check_undefined_grad": True,
+        "check_batched_grad": True,
+        "fast_mode": True,
+    },
     "forward_mode_AD": {
         "check_forward_ad": True,
         "check_backward_ad": False,
@@ -193,7 +205,9 @@ def test_gradients(op: OpInfo, check: str) -> None:
 
 
 @feature("OpInfo: second gradients")
-@pytest.mark.parametrize("forward_over_reverse", [False, True], ids=["fn_gradgrad", "fwgrad_bwgrad"])
+@pytest.mark.parametrize(
+    "forward_over_reverse", [False, True], ids=["fn_gradgrad", "fwgrad_bwgrad"]
+)
 def test_second_gradients(op: OpInfo, forward_over_reverse: bool) -> None:
     """test_ops_gradients.py test_fn_gradgrad, test_ops_fwd_gradients.py test_fn_fwgrad_bwgrad."""
     for sample in samples(op, requires_grad=True):
@@ -246,7 +260,9 @@ def test_make_fx(op: OpInfo, mode: str) -> None:
     for sample in samples(op, requires_grad=True):
         function, tensors = with_options(op, sample)
 
-        def gradients(*args: Tensor, function: Callable[..., Tensor] = function) -> tuple[Tensor, ...]:
+        def gradients(
+            *args: Tensor, function: Callable[..., Tensor] = function
+        ) -> tuple[Tensor, ...]:
             leaves = [t.detach().requires_grad_() for t in args]
             output = function(*leaves)
             return output, *torch.autograd.grad(output.sin().sum(), leaves)
@@ -262,7 +278,9 @@ def test_composite_compliance(op: OpInfo) -> None:
     for sample in samples(op, torch.float64, requires_grad=True):
         args = (sample.input, *sample.args)
         check_with_mode(op.op, args, sample.kwargs, torch.testing.assert_close)
-        check_backward_formula(op.op, args, sample.kwargs, assert_equal_fn=torch.testing.assert_close)
+        check_backward_formula(
+            op.op, args, sample.kwargs, assert_equal_fn=torch.testing.assert_close
+        )
         check_forward_ad_formula(op.op, args, sample.kwargs, None, torch.testing.assert_close)
 
 
@@ -364,7 +382,9 @@ def test_python_subclasses(op: OpInfo) -> None:
 
     class Logged(Tensor):
         @classmethod
-        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_function__(
+            cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             seen.append(func)
             return super().__torch_function__(func, types, args, kwargs or {})
 

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import group_norm_grad
 import pytest
 import torch
 import torch.nn.functional as F
@@ -33,6 +32,8 @@ from dropins import (  # noqa: F401  (device and dropin are fixtures)
 )
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+
+import group_norm_grad
 
 GROUPS = 4
 SHAPE = (3, 8, 9, 7)
@@ -75,7 +76,9 @@ def test_eight_threads(dropin: DropIn, device: str) -> None:
             assert all(map(torch.equal, future.result(timeout=200), once))
 
 
-@feature("enable() and disable() from several threads", )
+@feature(
+    "enable() and disable() from several threads",
+)
 def test_enable_and_disable_from_threads(device: str) -> None:
     """Threads that swap the kernel at random while others compute: gradients are always one of the two kernels' right ones."""
     repeats = 5 if SHORT else 60
@@ -132,7 +135,11 @@ def test_data_loader_workers(context: str, dropin: DropIn) -> None:
     """The parent has computed before it forks, with threads, as training scripts do."""
     want = torch.stack([gradients(dropin.call, "cpu", i)[1].detach() for i in range(6)])
     loader = DataLoader(
-        Normalised(dropin.name), batch_size=3, num_workers=2, multiprocessing_context=context, timeout=90
+        Normalised(dropin.name),
+        batch_size=3,
+        num_workers=2,
+        multiprocessing_context=context,
+        timeout=90,
     )
     torch.testing.assert_close(torch.cat(list(loader)), want)
 
@@ -199,7 +206,9 @@ def test_ten_thousand_steps(dropin: DropIn) -> None:
             return
         first = torch.autograd.grad(output, (x, weight), upstream, create_graph=True)
         torch.autograd.grad(sum(g.square().sum() for g in first), (x, weight))
-        torch.func.vmap(torch.func.grad(lambda t: dropin.call(t[None], GROUPS).sin().sum()))(x.detach())
+        torch.func.vmap(torch.func.grad(lambda t: dropin.call(t[None], GROUPS).sin().sum()))(
+            x.detach()
+        )
 
     for number in range(steps // 5):
         step(number)
@@ -212,8 +221,12 @@ def test_ten_thousand_steps(dropin: DropIn) -> None:
     gc.collect()
     python_after, resident_after = tracemalloc.get_traced_memory()[0], resident_bytes()
     tracemalloc.stop()
-    assert python_after - python_before < 100_000, f"{python_after - python_before} bytes of Python objects more"
-    assert resident_after - resident_before < 8e6, f"{resident_after - resident_before} resident bytes more"
+    assert python_after - python_before < 100_000, (
+        f"{python_after - python_before} bytes of Python objects more"
+    )
+    assert resident_after - resident_before < 8e6, (
+        f"{resident_after - resident_before} resident bytes more"
+    )
 
 
 @feature("no leak over 10,000 steps")

@@ -9,7 +9,6 @@ import itertools
 from collections import Counter
 from collections.abc import Callable
 
-import group_norm_grad
 import pytest
 import torch
 from dropins import (  # noqa: F401  (device and dropin are fixtures)
@@ -38,6 +37,8 @@ from torch.func import (
     vjp,
     vmap,
 )
+
+import group_norm_grad
 
 OPS = torch.ops.group_norm_grad
 GROUPS = 3
@@ -91,7 +92,10 @@ TRANSFORMS: dict[str, Transform] = {
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=feature(f"torch.func: {n}"), id=n.replace(" ", "_")) for n in TRANSFORMS],
+    [
+        pytest.param(n, marks=feature(f"torch.func: {n}"), id=n.replace(" ", "_"))
+        for n in TRANSFORMS
+    ],
 )
 def test_transform(name: str, dropin: DropIn, device: str) -> None:
     args, upstream = inputs_on(device)
@@ -275,7 +279,9 @@ def test_batching_rules_of_the_operators(device: str) -> None:
 
     biases = normal(batch, c)
     for mapped in MAPPED:
-        args = [t if m else t[0] for t, m in zip((stacked[1], stacked[4], biases), mapped, strict=True)]
+        args = [
+            t if m else t[0] for t, m in zip((stacked[1], stacked[4], biases), mapped, strict=True)
+        ]
         got = vmap(forward, tuple(0 if m else None for m in mapped))(*args)
         for i in range(batch):
             want = forward(*[t[i] if m else t for t, m in zip(args, mapped, strict=True)])
@@ -339,7 +345,9 @@ def test_the_autograd_function_is_mapped_and_differentiates_its_statistics(devic
 
     assert_agree(vmap(grad(ours))(xs), torch.stack([grad(plain)(x) for x in xs]), device)
     assert_agree(hessian(ours)(x), hessian(plain)(x), device)
-    assert {"setup_context", "jvp", "generate_vmap_rule"} <= set(vars(group_norm_grad.GroupNormFunction))
+    assert {"setup_context", "jvp", "generate_vmap_rule"} <= set(
+        vars(group_norm_grad.GroupNormFunction)
+    )
 
 
 @feature("torch.func on 16-bit tensors")

@@ -51,6 +51,11 @@ void PlanFlat(const Problem& problem, Plan& plan) {
   plan.sample_blocks = CeilDiv(problem.N, plan.samples);
 }
 
+// Whether so many groups of one tensor stay in the second cache, beside what is written.
+bool FitsL2(const Problem& problem, const Machine& machine, int64_t groups) {
+  return groups * problem.D() * problem.S * SizeOf(problem.dtype) <= machine.l2_bytes * 3 / 4;
+}
+
 void CountTasks(const Problem& problem, Plan& plan) {
   plan.group_blocks = CeilDiv(problem.G, plan.groups);
   plan.tasks = plan.sample_blocks * plan.group_blocks;
@@ -84,17 +89,17 @@ bool IsChannelsLast(Schedule schedule) {
 }
 
 Plan MakeBackwardPlan(const Problem& problem, bool channels_last, const Machine& machine) {
-  const int64_t M = problem.D() * problem.S;
   Plan plan;
   plan.sample_blocks = problem.N;
   if (channels_last) {
     plan.groups = ChannelsLastGroups(problem, machine, 2);
     plan.chunks = CeilDiv(problem.S, kChannelsLastChunkRows);
+    plan.in_cache = FitsL2(problem, machine, 2 * plan.groups);
   } else if (IsFlat(problem, machine)) {
     PlanFlat(problem, plan);
   } else {
     plan.chunks = CeilDiv(problem.S, kRowChunkElems);
-    plan.in_cache = 2 * M * SizeOf(problem.dtype) <= machine.l2_bytes * 3 / 4;
+    plan.in_cache = FitsL2(problem, machine, 2);
   }
   CountTasks(problem, plan);
   if (plan.schedule == Schedule::kFusedFlat) return plan;
@@ -120,10 +125,11 @@ Plan MakeForwardPlan(const Problem& problem, bool channels_last, const Machine& 
     // Narrower blocks give every thread some: a channel's sums do not depend on its block.
     const int64_t blocks = CeilDiv(machine.threads, problem.N);
     plan.groups = std::min(plan.groups, CeilDiv(problem.G, blocks));
+    plan.in_cache = FitsL2(problem, machine, plan.groups);
   } else if (IsFlat(problem, machine)) {
     PlanFlat(problem, plan);
   } else {
-    plan.in_cache = problem.D() * problem.S * SizeOf(problem.dtype) <= machine.l2_bytes * 3 / 4;
+    plan.in_cache = FitsL2(problem, machine, 1);
   }
   CountTasks(problem, plan);
   return plan;

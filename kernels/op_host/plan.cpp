@@ -1,4 +1,5 @@
-// MakePlan: the schedules' candidates compared, and what follows from the choice: workspace and second stage.
+// MakePlan: the schedules' candidates compared, and what follows from the choice: workspace and
+// second stage.
 #include "plan.h"
 
 #include <stdexcept>
@@ -10,14 +11,18 @@ namespace group_norm_grad {
 namespace plan_internal {
 namespace {
 
-constexpr int64_t kAlignElems = 128;           // 512 bytes of float32: the longest burst of a DMA
-constexpr int64_t kMinWorkspaceBytes = 512;    // a mixed launch wants one though nothing is kept in it
+constexpr int64_t kAlignElems = 128;  // 512 bytes of float32: the longest burst of a DMA
+constexpr int64_t kMinWorkspaceBytes =
+    512;  // a mixed launch wants one though nothing is kept in it
 constexpr int64_t kFinishTileElems = 24 * 1024;
-constexpr int64_t kMinFinishChannels = 64;     // of a run: rows of partial sums are then bursts of 256 bytes
-constexpr int64_t kFinishRunBytes = 2560;      // of a run: fewer, longer runs while they cost the cores no time
+constexpr int64_t kMinFinishChannels =
+    64;  // of a run: rows of partial sums are then bursts of 256 bytes
+constexpr int64_t kFinishRunBytes =
+    2560;  // of a run: fewer, longer runs while they cost the cores no time
 constexpr int64_t kMaxFinishChannels = 4096;
 
-// The second stage: channels dealt to the cores in runs, each run added up over `rows` rows of partial sums.
+// The second stage: channels dealt to the cores in runs, each run added up over `rows` rows of
+// partial sums.
 void PlanFinish(const Sizes& sizes, int64_t rows, Candidate& chosen) {
   GroupNormGradTiling& tiling = chosen.tiling;
   const int64_t C = sizes.problem.C;
@@ -25,11 +30,12 @@ void PlanFinish(const Sizes& sizes, int64_t rows, Candidate& chosen) {
   const int64_t share = RoundUp(CeilDiv(C, chosen.blocks), 16);
   const int64_t most = pieces > 1 ? kMinFinishChannels : kMaxFinishChannels;
   tiling.finish_rows = rows;
-  const int64_t cheap = std::min<int64_t>(128, kFinishRunBytes / (2 * kFloatBytes * std::max<int64_t>(rows, 1)) / 16 * 16);
+  const int64_t cheap = std::min<int64_t>(
+      128, kFinishRunBytes / (2 * kFloatBytes * std::max<int64_t>(rows, 1)) / 16 * 16);
   tiling.finish_channels =
       static_cast<int32_t>(std::min(std::max({share, kMinFinishChannels, cheap}), most));
-  tiling.finish_cores = static_cast<int32_t>(
-      std::min<int64_t>(chosen.blocks, CeilDiv(C, tiling.finish_channels)));
+  tiling.finish_cores =
+      static_cast<int32_t>(std::min<int64_t>(chosen.blocks, CeilDiv(C, tiling.finish_channels)));
   const int64_t tile_rows = std::min(rows, kFinishTileElems / tiling.finish_channels);
   const int64_t tile_pieces =
       std::min(RoundUp(pieces, 8), kFinishTileElems / tiling.finish_channels / 8 * 8);
@@ -56,12 +62,12 @@ int64_t MulOrThrow(int64_t a, int64_t b) {
   return product;
 }
 
-// The exchange between the cores of split groups, then the partial sums of grad_out and of grad_out * xhat.
+// The exchange between the cores of split groups, then the partial sums of grad_out and of grad_out
+// * xhat.
 void PlanWorkspace(const Sizes& sizes, int64_t rows, Candidate& chosen) {
   GroupNormGradTiling& tiling = chosen.tiling;
   const bool exchanges = tiling.schedule == Schedule::kSplitGroup && tiling.want_input;
-  const int64_t exchange =
-      exchanges ? chosen.blocks * 2 * int64_t{kGroupSums} : 0;
+  const int64_t exchange = exchanges ? chosen.blocks * 2 * int64_t{kGroupSums} : 0;
   tiling.partial_offset = RoundUp(exchange, kAlignElems);
   if (sizes.WantSums() && !tiling.sums_are_final) {
     const int64_t values =
@@ -139,9 +145,8 @@ Plan MakePlan(const Problem& problem, const Platform& platform) {
 
   Candidate chosen = no_data ? ZeroFill(sizes) : Choose(sizes);
   GroupNormGradTiling& tiling = chosen.tiling;
-  const int64_t rows = tiling.schedule == Schedule::kGroupTiles
-                           ? chosen.blocks / tiling.g_blocks
-                           : problem.N;
+  const int64_t rows =
+      tiling.schedule == Schedule::kGroupTiles ? chosen.blocks / tiling.g_blocks : problem.N;
   tiling.sums_are_final = !no_data && rows == 1 && tiling.row_pieces == 1;
   if (no_data || (sums && !tiling.sums_are_final)) PlanFinish(sizes, rows, chosen);
   PlanWorkspace(sizes, no_data ? 0 : rows, chosen);

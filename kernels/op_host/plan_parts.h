@@ -1,4 +1,5 @@
-// The plan's inner parts, shared by its files only: what a candidate cut costs, and how much unified buffer it takes.
+// The plan's inner parts, shared by its files only: what a candidate cut costs, and how much
+// unified buffer it takes.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +12,8 @@ namespace group_norm_grad::plan_internal {
 
 constexpr int64_t kBlockBytes = 32;
 constexpr int64_t kFloatBytes = 4;
-constexpr int64_t kNarrowLanes = 32;  // rows of at most so many float32 lanes are summed eight at a time
+constexpr int64_t kNarrowLanes =
+    32;  // rows of at most so many float32 lanes are summed eight at a time
 
 constexpr int64_t CeilDiv(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 constexpr int64_t RoundUp(int64_t a, int64_t b) { return CeilDiv(a, b) * b; }
@@ -22,14 +24,20 @@ constexpr int64_t SaturatingMul(int64_t a, int64_t b) {
   return product < 0 || product > kHuge ? kHuge : product;
 }
 
-// What the plan compares: the time of the busiest core, as bytes that it could have moved meanwhile.
+// What the plan compares: the time of the busiest core, as bytes that it could have moved
+// meanwhile.
 struct CostRates {
   // A core's share of the HBM rate is about 37 GB/s on every platform here, so 1 us is 37 KB.
-  static constexpr double kSyncBytes = 25e3;       // a SyncAll and the second stage behind it, about 0.7 us
-  static constexpr double kDmaBytes = 2000;        // issue and start of one DMA that others overlap, about 54 ns
-  static constexpr double kL2ReadWeight = 0.35;    // of an HBM byte: published peaks of 1.8 and 5.2 TB/s
-  static constexpr double kConvertWeight = 0.08;   // 16-bit data converted a second time in the second pass
-  static constexpr double kShallowRing = 0.06;     // two slots only: loads wait for stores now and then
+  static constexpr double kSyncBytes =
+      25e3;  // a SyncAll and the second stage behind it, about 0.7 us
+  static constexpr double kDmaBytes =
+      2000;  // issue and start of one DMA that others overlap, about 54 ns
+  static constexpr double kL2ReadWeight =
+      0.35;  // of an HBM byte: published peaks of 1.8 and 5.2 TB/s
+  static constexpr double kConvertWeight =
+      0.08;  // 16-bit data converted a second time in the second pass
+  static constexpr double kShallowRing =
+      0.06;  // two slots only: loads wait for stores now and then
 };
 
 struct Sizes {
@@ -39,12 +47,15 @@ struct Sizes {
   int64_t block;  // elements of 32 bytes
   int64_t group_elems;
   int64_t groups;
-  int64_t reads;   // data tensors that the first pass reads: grad_out, and input where something needs it
+  int64_t reads;   // data tensors that the first pass reads: grad_out, and input where something
+                   // needs it
   int64_t writes;  // grad_input or none
 
   Sizes(const Problem& problem_in, const Platform& platform_in);
   bool WantInput() const { return problem.output_mask[kGradInput]; }
-  bool WantSums() const { return problem.output_mask[kGradWeight] || problem.output_mask[kGradBias]; }
+  bool WantSums() const {
+    return problem.output_mask[kGradWeight] || problem.output_mask[kGradBias];
+  }
   bool IsFloat() const { return problem.dtype == DType::kFloat32; }
 };
 
@@ -60,7 +71,8 @@ class UbCount {
     bytes_ = RoundUp(bytes_, kBankGroupsBytes) + half * kBankGroupsBytes / 2;
     return Take(elems, element_bytes);
   }
-  // The ring, then the work buffers and the scratch: what every schedule takes first, in this order.
+  // The ring, then the work buffers and the scratch: what every schedule takes first, in this
+  // order.
   UbCount& TakeShared(const GroupNormGradTiling& tiling, int64_t element_bytes) {
     for (int32_t i = 0; i < tiling.slots; ++i) {
       TakeHalf(tiling.slot_elems, element_bytes, 0).TakeHalf(tiling.slot_elems, element_bytes, 1);

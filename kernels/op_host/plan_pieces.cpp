@@ -1,5 +1,5 @@
-// Candidates for Schedule::kStreamedGroup and kSplitGroup: how groups are cut into pieces and the pieces dealt to the cores. One of
-// them fits every problem.
+// Candidates for Schedule::kStreamedGroup and kSplitGroup: how groups are cut into pieces and the
+// pieces dealt to the cores. One of them fits every problem.
 #include <stdexcept>
 
 #include "plan_parts.h"
@@ -7,16 +7,17 @@
 namespace group_norm_grad::plan_internal {
 namespace {
 
-constexpr int64_t kMinPieceBytes = 20 * 1024;  // the DMA rate is flat from 16 KiB on, the mean with small ones included
+constexpr int64_t kMinPieceBytes =
+    20 * 1024;  // the DMA rate is flat from 16 KiB on, the mean with small ones included
 constexpr int64_t kMaxPieceBytes = 40 * 1024;
-constexpr int64_t kBurstBytes = 512;           // pieces of a row start on these where the row does
-constexpr int64_t kRowSteps = 32;              // numbers of rows that are tried
-constexpr int64_t kPartStepBytes = 1024;       // between the lengths that are tried
-constexpr int64_t kWorkElems = 2048;           // float32 copies of 16-bit data, two buffers of them
+constexpr int64_t kBurstBytes = 512;      // pieces of a row start on these where the row does
+constexpr int64_t kRowSteps = 32;         // numbers of rows that are tried
+constexpr int64_t kPartStepBytes = 1024;  // between the lengths that are tried
+constexpr int64_t kWorkElems = 2048;      // float32 copies of 16-bit data, two buffers of them
 constexpr int64_t kScratchElems = 2048;
 constexpr int64_t kMaxVectorElems = 512;
-constexpr int64_t kMaxShareGroups = 32;        // whose sums a core keeps between the passes
-constexpr int64_t kMaxLanePiece = 2048;        // channels of a piece when S is 1
+constexpr int64_t kMaxShareGroups = 32;  // whose sums a core keeps between the passes
+constexpr int64_t kMaxLanePiece = 2048;  // channels of a piece when S is 1
 
 int64_t UbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
   const int64_t values = tiling.vector_elems;
@@ -24,7 +25,9 @@ int64_t UbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
   count.TakeShared(tiling, sizes.element_bytes).Take(4 * values, kFloatBytes);
   if (sizes.problem.S > 1) count.Take(values * 8, kFloatBytes);
   count.Take(2 * kMaxParts, kFloatBytes).Take(tiling.share_groups * kGroupSums, kFloatBytes);
-  count.Take(kGroupSums, kFloatBytes).Take(tiling.exchange_cores * 2 * kGroupSums, kFloatBytes).Take(64 + 8, kFloatBytes);
+  count.Take(kGroupSums, kFloatBytes)
+      .Take(tiling.exchange_cores * 2 * kGroupSums, kFloatBytes)
+      .Take(64 + 8, kFloatBytes);
   count.Take(2 * kStatisticsWindow, kFloatBytes);
   for (int32_t i = 0; i < 2; ++i) count.Take(kStatisticsWindow * 8, kFloatBytes);
   if (!tiling.stat_is_float) count.Take(2 * kStatisticsWindow, sizes.element_bytes);
@@ -47,7 +50,8 @@ int64_t MostExchangingCores(const Sizes& sizes, const GroupNormGradTiling& tilin
   return std::min(cores, 2 * ((tiling.group_pieces - 1) / least + 2));
 }
 
-// Sets the work buffers, the vectors and the ring for pieces of `rows` rows or of parts of a row. False when they do not fit.
+// Sets the work buffers, the vectors and the ring for pieces of `rows` rows or of parts of a row.
+// False when they do not fit.
 bool FitPieces(const Sizes& sizes, int64_t piece_values, int64_t row_elems, int64_t slot_elems,
                GroupNormGradTiling& tiling) {
   tiling.slot_elems = static_cast<int32_t>(slot_elems);
@@ -58,10 +62,11 @@ bool FitPieces(const Sizes& sizes, int64_t piece_values, int64_t row_elems, int6
       RoundUp(std::max(tiling.D + std::min(tiling.D, share), tiling.row_pieces), 16);
   tiling.share_groups = static_cast<int32_t>(MostGroups(sizes, tiling));
   tiling.exchange_cores = static_cast<int32_t>(MostExchangingCores(sizes, tiling));
-  tiling.vector_elems =
-      static_cast<int32_t>(std::max(std::min(of_group, kMaxVectorElems), RoundUp(piece_values, 16)));
+  tiling.vector_elems = static_cast<int32_t>(
+      std::max(std::min(of_group, kMaxVectorElems), RoundUp(piece_values, 16)));
   if (!sizes.IsFloat()) {
-    tiling.work_elems = static_cast<int32_t>(std::min(std::max(kWorkElems, sizes.problem.S == 1 ? slot_elems : 0), slot_elems));
+    tiling.work_elems = static_cast<int32_t>(
+        std::min(std::max(kWorkElems, sizes.problem.S == 1 ? slot_elems : 0), slot_elems));
     int64_t rows = tiling.work_elems / row_elems;
     if (row_elems <= kNarrowLanes) rows = rows / 8 * 8;
     tiling.work_rows = static_cast<int32_t>(rows);
@@ -74,9 +79,10 @@ bool FitPieces(const Sizes& sizes, int64_t piece_values, int64_t row_elems, int6
   return false;
 }
 
-// Bytes of a core's pieces: read once, read again from L2 where no slot could keep them, and written.
-double CostOfWalk(const Sizes& sizes, const GroupNormGradTiling& tiling, double walks, double pieces,
-                  double piece_bytes) {
+// Bytes of a core's pieces: read once, read again from L2 where no slot could keep them, and
+// written.
+double CostOfWalk(const Sizes& sizes, const GroupNormGradTiling& tiling, double walks,
+                  double pieces, double piece_bytes) {
   const double again = sizes.WantInput() ? std::max(0.0, pieces - tiling.slots) : 0;
   double bytes = walks * piece_bytes *
                  (pieces * static_cast<double>(sizes.reads + sizes.writes) +
@@ -106,7 +112,8 @@ void Consider(const Sizes& sizes, const GroupNormGradTiling& cut, double mean_pi
     streamed.tiling.per_core = sizes.groups / streamed.blocks;
     streamed.tiling.larger_cores = sizes.groups % streamed.blocks;
     streamed.cost = CostOfWalk(sizes, cut, static_cast<double>(load),
-                               static_cast<double>(cut.group_pieces), piece_bytes) + sums;
+                               static_cast<double>(cut.group_pieces), piece_bytes) +
+                    sums;
     Keep(best, streamed);
   }
   const int64_t pieces = SaturatingMul(sizes.groups, cut.group_pieces);
@@ -160,9 +167,11 @@ void ConsiderParts(const Sizes& sizes, GroupNormGradTiling tiling, int64_t parts
   Consider(sizes, tiling, static_cast<double>(S) / static_cast<double>(tiling.row_pieces), best);
 }
 
-// Some cut fits every problem on every platform of the table; anything else is a defect of the plan.
+// Some cut fits every problem on every platform of the table; anything else is a defect of the
+// plan.
 const Candidate& Found(const std::optional<Candidate>& best) {
-  if (!best) throw std::logic_error("The plan found no cut into pieces that fits the unified buffer");
+  if (!best)
+    throw std::logic_error("The plan found no cut into pieces that fits the unified buffer");
   return *best;
 }
 
@@ -196,9 +205,11 @@ Candidate BestPieces(const Sizes& sizes) {
     }
   }
   int64_t last_parts = 1;
-  for (int64_t elems = max_elems; elems >= min_elems; elems -= kPartStepBytes / sizes.element_bytes) {
+  for (int64_t elems = max_elems; elems >= min_elems;
+       elems -= kPartStepBytes / sizes.element_bytes) {
     const int64_t parts = CeilDiv(S, elems);
-    // Equal parts may come out shorter than asked for; then the row as a whole is the better piece, if it fits.
+    // Equal parts may come out shorter than asked for; then the row as a whole is the better piece,
+    // if it fits.
     if (parts == last_parts || (best && CeilDiv(S, parts) < 4 * min_elems / 5)) continue;
     last_parts = parts;
     ConsiderParts(sizes, tiling, parts, best);

@@ -1,4 +1,5 @@
-// Candidates for Schedule::kGroupTiles: how N and G are shared out, and what a tile and a compute unit hold.
+// Candidates for Schedule::kGroupTiles: how N and G are shared out, and what a tile and a compute
+// unit hold.
 #include "plan_parts.h"
 
 namespace group_norm_grad::plan_internal {
@@ -15,7 +16,8 @@ struct Cut {
   int64_t n, g;  // groups of the largest core
 };
 
-// Statistics of one n in the unified buffer: all of G, or g rounded up to a block, or one value packed later.
+// Statistics of one n in the unified buffer: all of G, or g rounded up to a block, or one value
+// packed later.
 struct Statistics {
   int64_t elems, entries;
 };
@@ -26,7 +28,8 @@ Statistics StatisticsOf(const Sizes& sizes, int64_t window_n, int64_t window_g) 
     return {dense, dense};
   }
   const int64_t block = kBlockBytes / SizeOf(sizes.problem.stat_dtype);
-  // A core with fewer groups than the window, or the last window, may have the padded layout though the full one has not.
+  // A core with fewer groups than the window, or the last window, may have the padded layout though
+  // the full one has not.
   const int64_t padded = window_n * RoundUp(window_g, block);
   return {RoundUp(padded, 16), RoundUp(window_g == 1 ? window_n : padded, 16)};
 }
@@ -51,7 +54,8 @@ int64_t UbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
   return count.bytes();
 }
 
-// The groups of a compute unit: as many of the tile's as `most`, whole rows of it where it spans several n.
+// The groups of a compute unit: as many of the tile's as `most`, whole rows of it where it spans
+// several n.
 void SetUnit(GroupNormGradTiling& tiling, int64_t most, bool uniform) {
   most = std::max<int64_t>(1, std::min(most, kMaxUnitGroups));
   tiling.unit_g = static_cast<int32_t>(std::min<int64_t>(tiling.tile_g, most));
@@ -62,7 +66,8 @@ void SetUnit(GroupNormGradTiling& tiling, int64_t most, bool uniform) {
   }
 }
 
-// The largest tile of at most `groups` groups that fits, with the deepest ring and the largest compute unit. False: none.
+// The largest tile of at most `groups` groups that fits, with the deepest ring and the largest
+// compute unit. False: none.
 bool FitTile(const Sizes& sizes, const Cut& cut, int64_t groups, GroupNormGradTiling& tiling) {
   const int64_t group_pitch = tiling.group_pitch;
   const int64_t G = sizes.problem.G;
@@ -93,7 +98,8 @@ bool FitTile(const Sizes& sizes, const Cut& cut, int64_t groups, GroupNormGradTi
   const int64_t row = std::max<int32_t>(tiling.row_pitch, 1);
   for (int64_t parts = 1;; parts *= 2) {
     // Compute units: the tile, halves of it, ... one group, then for 16-bit data rows of a group.
-    const int64_t unit_groups = std::max<int64_t>(1, std::min(tile_groups, kUnitElems / group_pitch) / parts);
+    const int64_t unit_groups =
+        std::max<int64_t>(1, std::min(tile_groups, kUnitElems / group_pitch) / parts);
     SetUnit(tiling, unit_groups, uniform);
     const int64_t unit_elems = int64_t{tiling.unit_n} * tiling.unit_g * group_pitch;
     tiling.work_elems = sizes.IsFloat() ? 0 : static_cast<int32_t>(unit_elems);
@@ -124,14 +130,16 @@ bool FitTile(const Sizes& sizes, const Cut& cut, int64_t groups, GroupNormGradTi
   return false;
 }
 
-double CostOf(const Sizes& sizes, const Cut& cut, int64_t n_blocks, const GroupNormGradTiling& tiling) {
+double CostOf(const Sizes& sizes, const Cut& cut, int64_t n_blocks,
+              const GroupNormGradTiling& tiling) {
   const double tensors = static_cast<double>(sizes.reads + sizes.writes);
   const double groups = static_cast<double>(cut.n) * static_cast<double>(cut.g);
   double bytes = groups * static_cast<double>(sizes.group_elems * sizes.element_bytes) * tensors;
   if (!sizes.IsFloat() && tiling.work_rows < tiling.D) bytes *= 1 + CostRates::kConvertWeight;
-  const double tiles = static_cast<double>(CeilDiv(cut.n, tiling.tile_n) * CeilDiv(cut.g, tiling.tile_g));
-  const bool padded = sizes.problem.S > 1 ? tiling.row_pitch != sizes.problem.S
-                                          : tiling.channel_pitch != tiling.D;
+  const double tiles =
+      static_cast<double>(CeilDiv(cut.n, tiling.tile_n) * CeilDiv(cut.g, tiling.tile_g));
+  const bool padded =
+      sizes.problem.S > 1 ? tiling.row_pitch != sizes.problem.S : tiling.channel_pitch != tiling.D;
   const double moves = padded ? static_cast<double>(tiling.tile_n) : 1;
   bytes += CostRates::kDmaBytes * tiles * tensors * moves;
   if (tiles > 1 && tiling.slots == 2) bytes *= 1 + CostRates::kShallowRing;
@@ -171,7 +179,8 @@ std::optional<Candidate> BestGroupTiles(const Sizes& sizes) {
   const int64_t wanted = std::max<int64_t>(1, kTileBytes / sizes.element_bytes / group_pitch);
   for (int64_t g_blocks = 1; g_blocks <= std::min(problem.G, cores); ++g_blocks) {
     const int64_t g = CeilDiv(problem.G, g_blocks);
-    if (g_blocks > 1 && CeilDiv(problem.G, g) < g_blocks) continue;  // fewer cores carry the same load
+    if (g_blocks > 1 && CeilDiv(problem.G, g) < g_blocks)
+      continue;  // fewer cores carry the same load
     for (int64_t n_blocks = 1; n_blocks <= std::min(problem.N, cores / g_blocks); ++n_blocks) {
       const Cut cut{CeilDiv(problem.N, n_blocks), g};
       if (n_blocks > 1 && CeilDiv(problem.N, cut.n) < n_blocks) continue;

@@ -1,17 +1,19 @@
-// The table of SoCs. Core counts, clocks and sizes are those of the CANN 8.1 platform_config files; see README.md beside this folder.
+// The table of SoCs. Core counts, clocks and sizes are those of the CANN 8.1 platform_config files;
+// see README.md beside this folder.
 #include "platform.h"
 
 namespace group_norm_grad {
 namespace {
 
-// 192 KiB less the 256 B that mixed launches reserve and the 8 KiB that some calls reserve unless a compiler flag says otherwise.
+// 192 KiB less the 256 B that mixed launches reserve and the 8 KiB that some calls reserve unless a
+// compiler flag says otherwise.
 constexpr int64_t kUb2201 = 192 * 1024 - 256 - 8 * 1024;
 // 256 KiB less the 8 KiB that the library and the compiler's spills reserve.
 constexpr int64_t kUb3510 = 248 * 1024;
 constexpr int64_t kMiB = 1 << 20;
 
-// HBM: 1.8 TB/s is the roofline that the vendor's samples use for A2 and A3; the B4 parts carry half of the stacks (800 GB/s is
-// the published figure). 950PR: 1.6 TB/s.
+// HBM: 1.8 TB/s is the roofline that the vendor's samples use for A2 and A3; the B4 parts carry
+// half of the stacks (800 GB/s is the published figure). 950PR: 1.6 TB/s.
 constexpr Platform kPlatforms[] = {
     {"Ascend910B1", 2201, 48, kUb2201, 1850, 192 * kMiB, 1800, 5200},
     {"Ascend910B2", 2201, 48, kUb2201, 1800, 192 * kMiB, 1800, 5200},

@@ -1,4 +1,5 @@
-// What the plan and the models know about one SoC. Numbers only: no query of a driver, nothing of torch or CANN.
+// What the plan and the models know about one SoC. Numbers only: no query of a driver, nothing of
+// torch or CANN.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +8,8 @@
 
 namespace group_norm_grad {
 
-// Sizes in bytes, rates in GB/s of 1e9 bytes. One Platform is one die as the runtime shows it (a device).
+// Sizes in bytes, rates in GB/s of 1e9 bytes. One Platform is one die as the runtime shows it (a
+// device).
 struct Platform {
   const char* soc;       // as aclrtGetSocName spells it
   int32_t arch;          // __NPU_ARCH__: 2201 (Atlas A2 and A3) or 3510 (Ascend 950)
@@ -19,8 +21,8 @@ struct Platform {
   double l2_gb_per_s;
 };
 
-// Null when the name is none of PlatformNames(). A name with a suffix that only tells the board ("Ascend950PR_9589")
-// matches its family.
+// Null when the name is none of PlatformNames(). A name with a suffix that only tells the board
+// ("Ascend950PR_9589") matches its family.
 const Platform* FindPlatform(std::string_view soc);
 
 std::vector<std::string_view> PlatformNames();

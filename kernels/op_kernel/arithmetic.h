@@ -1,5 +1,5 @@
-// The gradient's arithmetic on data in the unified buffer: casts, the centred input, sums a channel, coefficients a group, and
-// grad_input. No data movement, no schedule.
+// The gradient's arithmetic on data in the unified buffer: casts, the centred input, sums a
+// channel, coefficients a group, and grad_input. No data movement, no schedule.
 #pragma once
 
 #include "ring.h"
@@ -33,9 +33,12 @@ __aicore__ inline void FromFloat(const LocalTensor<T>& dst, const LocalTensor<fl
   if constexpr (!kIsFloat<T>) AscendC::Cast(dst, src, AscendC::RoundMode::CAST_RINT, count);
 }
 
-// From -1/M times the sums a group, one block each, of weight * grad_out and of weight * grad_out * xhat, to
-//   shift = rstd * sum   and   scale = rstd * product_sum, times rstd again when the input is not multiplied by rstd,
-// so that grad_input = weight * rstd * grad_out + scale * input' + shift. `sums` holds the blocks of one and then of the other.
+// From -1/M times the sums a group, one block each, of weight * grad_out and of weight * grad_out *
+// xhat, to
+//   shift = rstd * sum   and   scale = rstd * product_sum, times rstd again when the input is not
+//   multiplied by rstd,
+// so that grad_input = weight * rstd * grad_out + scale * input' + shift. `sums` holds the blocks
+// of one and then of the other.
 __aicore__ inline void SumsToCoefficients(const LocalTensor<float>& sums, int32_t groups,
                                           const LocalTensor<float>& rstd, int32_t rstd_step,
                                           bool input_is_scaled) {
@@ -49,7 +52,8 @@ __aicore__ inline void SumsToCoefficients(const LocalTensor<float>& sums, int32_
   }
 }
 
-// The two passes over a run of rows, on float32 views of the data. Held by each schedule with buffers of its own.
+// The two passes over a run of rows, on float32 views of the data. Held by each schedule with
+// buffers of its own.
 template <class T>
 struct Passes {
   LocalTensor<float> work_grad_out, work_input;  // unused for float32

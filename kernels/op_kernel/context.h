@@ -1,5 +1,5 @@
-// What every schedule shares on one core: the tiling, the global tensors, statistics and weight in the unified buffer, and the
-// way sums a channel leave it. No schedule.
+// What every schedule shares on one core: the tiling, the global tensors, statistics and weight in
+// the unified buffer, and the way sums a channel leave it. No schedule.
 #pragma once
 
 #include "arithmetic.h"
@@ -27,7 +27,8 @@ __aicore__ inline GlobalTensor<T> MakeGlobal(GM_ADDR address, int64_t elems) {
   return tensor;
 }
 
-// The first and the number of `core`'s items when the first `larger` cores take one more than `base`.
+// The first and the number of `core`'s items when the first `larger` cores take one more than
+// `base`.
 struct Share {
   int64_t first;
   int64_t count;
@@ -37,7 +38,8 @@ __aicore__ inline Share ShareOf(int64_t core, int64_t base, int64_t larger) {
   return {core * base + (core < larger ? core : larger), base + (core < larger ? 1 : 0)};
 }
 
-// Loads values of type T or float32, whichever the problem has, as float32; stores float32 likewise.
+// Loads values of type T or float32, whichever the problem has, as float32; stores float32
+// likewise.
 template <class T>
 class EitherType {
  public:
@@ -121,8 +123,9 @@ struct Context {
   __aicore__ inline bool NeedGradOutSums() const { return tiling.want_input || tiling.want_bias; }
   __aicore__ inline bool NeedProductSums() const { return tiling.want_input || tiling.want_weight; }
 
-  // Stores sums a channel, and `apart` values further those of grad_out * xhat: to grad_bias and grad_weight when they are whole,
-  // else at `offset` of the workspace's partial sums. The stores read both buffers until courier.Reclaim().
+  // Stores sums a channel, and `apart` values further those of grad_out * xhat: to grad_bias and
+  // grad_weight when they are whole, else at `offset` of the workspace's partial sums. The stores
+  // read both buffers until courier.Reclaim().
   __aicore__ inline void StoreSums(int64_t offset, const LocalTensor<float>& sums,
                                    const LocalTensor<T>& staging, int32_t apart,
                                    const RowShape& shape) {
@@ -139,12 +142,14 @@ struct Context {
       if (tiling.want_weight) grad_weight.Store(offset, products, product_staging, shape);
     } else {
       courier.BeforeStore();
-      if (tiling.want_bias && tiling.want_weight && (shape.rows == 1 || shape.cols == shape.pitch)) {
+      if (tiling.want_bias && tiling.want_weight &&
+          (shape.rows == 1 || shape.cols == shape.pitch)) {
         const int32_t dense = shape.rows * shape.cols;
         StoreRows<float>(workspace, at, sums, {2, dense, apart, tiling.partial_elems});
       } else {
         if (tiling.want_bias) StoreRows<float>(workspace, at, sums, shape);
-        if (tiling.want_weight) StoreRows<float>(workspace, at + tiling.partial_elems, products, shape);
+        if (tiling.want_weight)
+          StoreRows<float>(workspace, at + tiling.partial_elems, products, shape);
       }
     }
     courier.AfterStore();

@@ -1,4 +1,5 @@
-// What every __global__ entry point does: choose the schedule, and add up what the cores left in the workspace. No arithmetic.
+// What every __global__ entry point does: choose the schedule, and add up what the cores left in
+// the workspace. No arithmetic.
 #pragma once
 
 #include "finish.h"
@@ -46,13 +47,13 @@ __aicore__ inline void Run(const Arguments& args, const GroupNormGradTiling& til
 }  // namespace group_norm_grad
 
 // One kernel a data type, because the C launch functions of CANN 8 take one kernel a file.
-#define GROUP_NORM_GRAD_KERNEL(NAME, TYPE)                                                        \
-  extern "C" __global__ __aicore__ void NAME(                                                     \
-      GM_ADDR grad_out, GM_ADDR input, GM_ADDR mean, GM_ADDR rstd, GM_ADDR weight,                \
-      GM_ADDR grad_input, GM_ADDR grad_weight, GM_ADDR grad_bias, GM_ADDR workspace,              \
-      group_norm_grad::GroupNormGradTiling tiling) {                                              \
-    KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_MIX_AIV_1_0);                                            \
-    group_norm_grad::Run<TYPE>({grad_out, input, mean, rstd, weight, grad_input, grad_weight,     \
-                                grad_bias, workspace},                                            \
-                               tiling);                                                           \
+#define GROUP_NORM_GRAD_KERNEL(NAME, TYPE)                                                    \
+  extern "C" __global__ __aicore__ void NAME(                                                 \
+      GM_ADDR grad_out, GM_ADDR input, GM_ADDR mean, GM_ADDR rstd, GM_ADDR weight,            \
+      GM_ADDR grad_input, GM_ADDR grad_weight, GM_ADDR grad_bias, GM_ADDR workspace,          \
+      group_norm_grad::GroupNormGradTiling tiling) {                                          \
+    KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_MIX_AIV_1_0);                                        \
+    group_norm_grad::Run<TYPE>(                                                               \
+        {grad_out, input, mean, rstd, weight, grad_input, grad_weight, grad_bias, workspace}, \
+        tiling);                                                                              \
   }

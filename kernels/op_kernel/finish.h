@@ -1,5 +1,5 @@
-// The second stage: partial sums in the workspace to grad_weight and grad_bias, each channel added up by one core in a fixed order;
-// and the zeros of problems whose sums run over nothing.
+// The second stage: partial sums in the workspace to grad_weight and grad_bias, each channel added
+// up by one core in a fixed order; and the zeros of problems whose sums run over nothing.
 #pragma once
 
 #include "context.h"
@@ -19,8 +19,7 @@ class Finish {
     if (core >= tiling_.finish_cores) return;
     TakeBuffers();
     const int64_t all_cores = tiling_.finish_cores * tiling_.finish_channels;
-    for (channel_ = core * tiling_.finish_channels; channel_ < tiling_.C;
-         channel_ += all_cores) {
+    for (channel_ = core * tiling_.finish_channels; channel_ < tiling_.C; channel_ += all_cores) {
       channels_ = MinOf(tiling_.C - channel_, tiling_.finish_channels);
       pitch_ = RoundUpTo<kBlockLanes>(channels_);
       if (tiling_.want_bias) Reduce(tiling_.partial_offset, context_.grad_bias);
@@ -71,7 +70,8 @@ class Finish {
     }
   }
 
-  // Rows of C * row_pieces values: the pieces of the channels are summed one tile of pieces at a time.
+  // Rows of C * row_pieces values: the pieces of the channels are summed one tile of pieces at a
+  // time.
   __aicore__ inline void ReducePieces(int64_t offset) {
     for (int64_t row = 0; row < tiling_.finish_rows; ++row) {
       const int64_t first = offset + (row * tiling_.C + channel_) * tiling_.row_pieces;

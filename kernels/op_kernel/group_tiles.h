@@ -1,5 +1,6 @@
-// Schedule::kGroupTiles: tiles of whole groups, each read once. A core owns a range of N by a range of G and adds its sums a channel
-// up over N before they leave it. Groups that do not fit in the unified buffer are other schedules' business.
+// Schedule::kGroupTiles: tiles of whole groups, each read once. A core owns a range of N by a range
+// of G and adds its sums a channel up over N before they leave it. Groups that do not fit in the
+// unified buffer are other schedules' business.
 #pragma once
 
 #include "context.h"
@@ -13,10 +14,11 @@ class GroupTiles {
       : context_(context), tiling_(context.tiling) {}
 
   __aicore__ inline void Process() {
-    const int64_t n_block = context_.core / tiling_.g_blocks;  // one division a core: only the core knows its index
+    const int64_t n_block =
+        context_.core / tiling_.g_blocks;  // one division a core: only the core knows its index
     const Share n = ShareOf(n_block, tiling_.n_base, tiling_.n_larger);
-    const Share g = ShareOf(context_.core - n_block * tiling_.g_blocks, tiling_.g_base,
-                            tiling_.g_larger);
+    const Share g =
+        ShareOf(context_.core - n_block * tiling_.g_blocks, tiling_.g_base, tiling_.g_larger);
     n_begin_ = n.first;
     n_end_ = n.first + n.count;
     g_begin_ = g.first;
@@ -50,7 +52,8 @@ class GroupTiles {
   }
 
  private:
-  // A tile's first group (n, g) and the window whose statistics and weight are in the unified buffer.
+  // A tile's first group (n, g) and the window whose statistics and weight are in the unified
+  // buffer.
   struct Cursor {
     int64_t window_g, window_n;
     int64_t g, n;
@@ -96,7 +99,8 @@ class GroupTiles {
     if (!tiling_.weight_is_float) {
       weight_staging_ = arena.Take<T>(2 * RoundUpTo<kBlockOf<T>>(window_values));
     }
-    // Lanes between one group's channels and the next group's are read, and only the channels are written.
+    // Lanes between one group's channels and the next group's are read, and only the channels are
+    // written.
     if (tiling_.S > 1 && tiling_.D != tiling_.channel_pitch) {
       AscendC::Duplicate(vectors_, 0.0f, 3 * values);
     }
@@ -149,8 +153,11 @@ class GroupTiles {
     const int32_t cols = static_cast<int32_t>(lanes ? tiling_.D : tiling_.S);
     const int32_t rows = tile.g_count * static_cast<int32_t>(lanes ? 1 : tiling_.D);
     const int32_t pitch = lanes ? tiling_.channel_pitch : tiling_.row_pitch;
-    TileShape shape{{}, 1, tile.g_count * tiling_.group_pitch,
-                    tile.n * n_stride + tile.g * group_elems, n_stride};
+    TileShape shape{{},
+                    1,
+                    tile.g_count * tiling_.group_pitch,
+                    tile.n * n_stride + tile.g * group_elems,
+                    n_stride};
     if (cols == pitch) {
       const int32_t dense = rows * cols;
       shape.rows = {tile.n_count, dense, dense, n_stride};
@@ -193,9 +200,9 @@ class GroupTiles {
     repeated_g_ = -1;
     if (tiling_.want_input && tiling_.has_weight) {
       context_.courier.BeforeLoad();
-      context_.weight.Load(weight_, weight_staging_, cursor.window_g * tiling_.D,
-                           {groups, static_cast<int32_t>(tiling_.D), tiling_.channel_pitch,
-                            tiling_.D});
+      context_.weight.Load(
+          weight_, weight_staging_, cursor.window_g * tiling_.D,
+          {groups, static_cast<int32_t>(tiling_.D), tiling_.channel_pitch, tiling_.D});
       context_.courier.AfterLoad();
       context_.weight.Widen(weight_, weight_staging_, values);
     }
@@ -265,8 +272,7 @@ class GroupTiles {
         unit.rstd = rstd_[first];
         unit.weight = unit_n > 1 ? repeated_weight_ : weight_[channel];
         unit.sums = window_sums_[channel];
-        unit.product_sums =
-            window_sums_[tiling_.window_g * tiling_.channel_pitch + channel];
+        unit.product_sums = window_sums_[tiling_.window_g * tiling_.channel_pitch + channel];
         const int32_t at = (n * tile.g_count + g) * tiling_.group_pitch;
         if (tiling_.S == 1) {
           ComputeLanes(unit, ring_.grad_out(slot)[at], ring_.input(slot)[at]);
@@ -291,7 +297,8 @@ class GroupTiles {
     }
   }
 
-  // S = 1: a channel is a lane, so that its sums are the data itself and the weight is a vector beside it.
+  // S = 1: a channel is a lane, so that its sums are the data itself and the weight is a vector
+  // beside it.
   __aicore__ inline void ComputeLanes(const Unit& unit, const LocalTensor<T>& grad_out_data,
                                       const LocalTensor<T>& input_data) {
     const int32_t pitch = tiling_.channel_pitch;
@@ -343,8 +350,8 @@ class GroupTiles {
     SumsToCoefficients(coefficients_, unit.groups, unit.rstd, unit.step, input_is_scaled);
   }
 
-  // S > 1: a channel is a row. 16-bit groups longer than the work buffers are taken a few rows at a time, and converted again in
-  // the second pass.
+  // S > 1: a channel is a row. 16-bit groups longer than the work buffers are taken a few rows at a
+  // time, and converted again in the second pass.
   __aicore__ inline void ComputeRows(const Unit& unit, const LocalTensor<T>& grad_out_data,
                                      const LocalTensor<T>& input_data) {
     const int32_t rows = static_cast<int32_t>(tiling_.D);
@@ -365,9 +372,8 @@ class GroupTiles {
     }
   }
 
-  __aicore__ inline void FirstPass(const Unit& unit, int32_t groups,
-                                   const LocalTensor<T>& grad_out, const LocalTensor<T>& input,
-                                   int32_t row, int32_t rows) {
+  __aicore__ inline void FirstPass(const Unit& unit, int32_t groups, const LocalTensor<T>& grad_out,
+                                   const LocalTensor<T>& input, int32_t row, int32_t rows) {
     const int32_t pitch = tiling_.row_pitch;
     const int32_t group_elems = rows * pitch;
     ToFloat(passes_.GradOut(grad_out), grad_out, groups * group_elems);
@@ -395,7 +401,8 @@ class GroupTiles {
     }
   }
 
-  // From sums a channel to this core's share of grad_bias and grad_weight and to the coefficients of grad_input.
+  // From sums a channel to this core's share of grad_bias and grad_weight and to the coefficients
+  // of grad_input.
   __aicore__ inline void FinishSums(const Unit& unit) {
     const int32_t pitch = tiling_.channel_pitch;
     const int32_t count = unit.groups * pitch;

@@ -1,5 +1,5 @@
-// The arithmetic on one piece of a group, and the values a channel and a group that a walk over pieces keeps between them. The order
-// of the pieces and their buffers are piece_walk.h's.
+// The arithmetic on one piece of a group, and the values a channel and a group that a walk over
+// pieces keeps between them. The order of the pieces and their buffers are piece_walk.h's.
 #pragma once
 
 #include "context.h"
@@ -77,7 +77,8 @@ class PieceSums {
     return (cursor.group * tiling_.D + cursor.row) * tiling_.S + cursor.piece * tiling_.piece_elems;
   }
 
-  // A visit is a run of pieces whose sums a channel are in the unified buffer together: rows of one group, or parts of one row.
+  // A visit is a run of pieces whose sums a channel are in the unified buffer together: rows of one
+  // group, or parts of one row.
   __aicore__ inline bool StartsVisit(const PieceCursor& cursor, const PieceShape& shape) const {
     return !open_ || cursor.group != visit_.group || count_ + shape.values > tiling_.vector_elems ||
            (tiling_.row_pieces > 1 && cursor.row != visit_.row);
@@ -92,7 +93,8 @@ class PieceSums {
     Order();
     OpenStatistics(cursor.group, false);
     if (!tiling_.want_input) return;
-    // Sums of rows meet the weight lane by lane, so that the visit's first row must be on a block of the buffer.
+    // Sums of rows meet the weight lane by lane, so that the visit's first row must be on a block
+    // of the buffer.
     const int64_t row = cursor.group * tiling_.D + cursor.row;
     const int32_t rows =
         tiling_.row_pieces > 1 ? 1 : MinOf(tiling_.D - cursor.row, tiling_.vector_elems);
@@ -179,7 +181,8 @@ class PieceSums {
     SumsToCoefficients(coefficients_, 1, Rstd(group), 1, false);
   }
 
-  // weight * rstd of the piece's channels. The window ends with the piece, because the walk goes backwards.
+  // weight * rstd of the piece's channels. The window ends with the piece, because the walk goes
+  // backwards.
   __aicore__ inline void OpenScaledWeight(const PieceCursor& cursor, const PieceShape& shape) {
     const int64_t row = cursor.group * tiling_.D + cursor.row;
     if (!HasWeight(row, shape.values)) {
@@ -197,7 +200,8 @@ class PieceSums {
     Order();
   }
 
-  // Second pass over one piece: grad_input in place of the input. `reloaded`: the first pass's work is gone.
+  // Second pass over one piece: grad_input in place of the input. `reloaded`: the first pass's work
+  // is gone.
   __aicore__ inline void Apply(const PieceCursor& cursor, const PieceShape& shape,
                                const LocalTensor<T>& grad_out, const LocalTensor<T>& input,
                                bool reloaded) {
@@ -263,7 +267,8 @@ class PieceSums {
     }
   }
 
-  // One row, or a part of it, whose sums may land on any lane: the forms with an unaligned result only.
+  // One row, or a part of it, whose sums may land on any lane: the forms with an unaligned result
+  // only.
   __aicore__ inline void AddRow(int32_t value, int32_t pitch, const LocalTensor<T>& grad_out,
                                 const LocalTensor<T>& input) {
     const int32_t width = kIsFloat<T> ? pitch : MinOf(tiling_.work_elems, pitch);
@@ -272,8 +277,10 @@ class PieceSums {
     for (int32_t at = 0; at < pitch; at += width) {
       const int32_t count = MinOf(pitch - at, width);
       Convert(grad_out[at], input[at], count);
-      if (context_.NeedGradOutSums()) SumPart<false>(part_sums_[parts], grad_out[at], input[at], count);
-      if (context_.NeedProductSums()) SumPart<true>(products[parts], grad_out[at], input[at], count);
+      if (context_.NeedGradOutSums())
+        SumPart<false>(part_sums_[parts], grad_out[at], input[at], count);
+      if (context_.NeedProductSums())
+        SumPart<true>(products[parts], grad_out[at], input[at], count);
       ++parts;
     }
     if (context_.NeedGradOutSums()) {
@@ -299,8 +306,7 @@ class PieceSums {
 
   __aicore__ inline void AddToGroup(int32_t count) {
     const LocalTensor<float> products = visit_sums_[kBlockLanes];
-    const LocalTensor<float> group =
-        group_sums(static_cast<int32_t>(visit_.group - first_group_));
+    const LocalTensor<float> group = group_sums(static_cast<int32_t>(visit_.group - first_group_));
     const int32_t at = WeightAt(visit_.group * tiling_.D + visit_.row);
     if (tiling_.row_pieces == 1) {
       SumRows<true>(visit_sums_, channel_sums_, weight_[at], 1, count, passes_.scratch,

@@ -1,6 +1,7 @@
-// Schedule::kStreamedGroup and kSplitGroup: groups in pieces that fit in a slot of the ring. A first walk over the pieces adds up, a
-// second one in reverse order writes grad_input, so that the pieces read last are still in the unified buffer and those before them
-// in L2. A piece is some whole rows of a group, or a part of one row; with S = 1 it is a run of channels.
+// Schedule::kStreamedGroup and kSplitGroup: groups in pieces that fit in a slot of the ring. A
+// first walk over the pieces adds up, a second one in reverse order writes grad_input, so that the
+// pieces read last are still in the unified buffer and those before them in L2. A piece is some
+// whole rows of a group, or a part of one row; with S = 1 it is a run of channels.
 #pragma once
 
 #include "piece_sums.h"
@@ -26,8 +27,9 @@ class PieceWalk {
   }
 
  private:
-  // Each group from its first piece to its last and back. Slots that a group frees, or never uses, take the next group's pieces, so
-  // that the load pipe does not wait for the change: the walk turns round in the ring from group to group.
+  // Each group from its first piece to its last and back. Slots that a group frees, or never uses,
+  // take the next group's pieces, so that the load pipe does not wait for the change: the walk
+  // turns round in the ring from group to group.
   __aicore__ inline void Stream(const Share& groups) {
     const int64_t pieces = tiling_.group_pieces;
     const int64_t last = groups.first + groups.count - 1;
@@ -53,9 +55,11 @@ class PieceWalk {
     }
   }
 
-  // All pieces of all groups are dealt to the cores in order, so that a core's share starts and ends inside a group.
+  // All pieces of all groups are dealt to the cores in order, so that a core's share starts and
+  // ends inside a group.
   __aicore__ inline void Split(const Share& share) {
-    const int64_t group = share.first / tiling_.group_pieces;  // once a core: only the core knows its index
+    const int64_t group =
+        share.first / tiling_.group_pieces;  // once a core: only the core knows its index
     const int64_t within = share.first - group * tiling_.group_pieces;
     PieceCursor cursor{group, within * tiling_.piece_rows, 0};
     if (tiling_.row_pieces > 1) {
@@ -99,8 +103,8 @@ class PieceWalk {
     return slot;
   }
 
-  // Second pass, from the cursor's piece backwards. The last slots' worth of pieces is still there; `more` pieces of the next group
-  // are loaded behind this one's.
+  // Second pass, from the cursor's piece backwards. The last slots' worth of pieces is still there;
+  // `more` pieces of the next group are loaded behind this one's.
   __aicore__ inline void WriteGradInput(PieceCursor cursor, int64_t pieces, int32_t slot,
                                         int32_t direction, int64_t more) {
     PieceCursor back = cursor;
@@ -134,8 +138,9 @@ class PieceWalk {
     }
   }
 
-  // Every core leaves the sums of its first and of its last group in the workspace: others may have parts of those. After SyncAll
-  // it adds up, in the order of the cores, what all of them have of these two. The groups between are its own.
+  // Every core leaves the sums of its first and of its last group in the workspace: others may have
+  // parts of those. After SyncAll it adds up, in the order of the cores, what all of them have of
+  // these two. The groups between are its own.
   __aicore__ inline void ExchangeSums(int64_t last_group) {
     Courier& courier = context_.courier;
     const int32_t last = static_cast<int32_t>(last_group - first_group_);

@@ -1,5 +1,5 @@
-// The ring of (grad_out, input) buffers between the DMA pipes and the vector pipe, and the flags that pass a buffer on.
-// What is loaded, computed and stored is the caller's.
+// The ring of (grad_out, input) buffers between the DMA pipes and the vector pipe, and the flags
+// that pass a buffer on. What is loaded, computed and stored is the caller's.
 #pragma once
 
 #include "tiling.h"
@@ -7,14 +7,17 @@
 
 namespace group_norm_grad {
 
-// Which half of the 16 bank groups of 2201 a buffer starts in. Two buffers that an instruction reads together start in different
-// halves, and the one that it writes starts where one of them does: then no repeat waits for a bank.
+// Which half of the 16 bank groups of 2201 a buffer starts in. Two buffers that an instruction
+// reads together start in different halves, and the one that it writes starts where one of them
+// does: then no repeat waits for a bank.
 enum class BankHalf : int32_t { kFirst = 0, kSecond = 1 };
 
 // Hands out the unified buffer front to back; every buffer starts on a bank row of 32 bytes.
 class UbArena {
  public:
-  __aicore__ inline UbArena(AscendC::TPipe* pipe, int32_t bytes) { pipe->InitBuffer(buffer_, bytes); }
+  __aicore__ inline UbArena(AscendC::TPipe* pipe, int32_t bytes) {
+    pipe->InitBuffer(buffer_, bytes);
+  }
 
   template <class T>
   __aicore__ inline LocalTensor<T> Take(int32_t elems) {
@@ -25,7 +28,8 @@ class UbArena {
 
   template <class T>
   __aicore__ inline LocalTensor<T> Take(int32_t elems, BankHalf half) {
-    used_ = RoundUpTo<kBankGroupsBytes>(used_) + static_cast<int32_t>(half) * (kBankGroupsBytes / 2);
+    used_ =
+        RoundUpTo<kBankGroupsBytes>(used_) + static_cast<int32_t>(half) * (kBankGroupsBytes / 2);
     return Take<T>(elems);
   }
 
@@ -106,8 +110,8 @@ class Ring {
     return slot < 0 ? slots_ - 1 : (slot == slots_ ? 0 : slot);
   }
 
-  // The loads that follow may overwrite the slot. Its last user's flag is set this late because then no flag is ever left set
-  // when there is nothing more to load.
+  // The loads that follow may overwrite the slot. Its last user's flag is set this late because
+  // then no flag is ever left set when there is nothing more to load.
   __aicore__ inline void BeginLoad(int32_t slot) {
     if (last_user_[slot] == User::kVector) {
       AscendC::SetFlag<AscendC::HardEvent::V_MTE2>(read_[slot]);

@@ -1,5 +1,5 @@
-// Moves of rows between global memory and the unified buffer, each in as few DMA instructions as the parameter ranges allow.
-// Flags are the caller's.
+// Moves of rows between global memory and the unified buffer, each in as few DMA instructions as
+// the parameter ranges allow. Flags are the caller's.
 #pragma once
 
 #include "vector_ops.h"
@@ -60,8 +60,9 @@ __aicore__ inline void LoadRows(const LocalTensor<T>& dst, const GlobalTensor<T>
   pad.isPad = move.padding > 0;
   pad.rightPadding = static_cast<uint8_t>(move.padding);
   for (int32_t row = 0; row < shape.rows; row += move.rows) {
-    const AscendC::DataCopyExtParams params(static_cast<uint16_t>(MinOf(shape.rows - row, move.rows)),
-                                            move.row_bytes, move.gm_gap, move.ub_gap, 0);
+    const AscendC::DataCopyExtParams params(
+        static_cast<uint16_t>(MinOf(shape.rows - row, move.rows)), move.row_bytes, move.gm_gap,
+        move.ub_gap, 0);
     AscendC::DataCopyPad(dst[row * shape.pitch], src[offset + row * shape.stride], params, pad);
   }
 }
@@ -71,8 +72,9 @@ __aicore__ inline void StoreRows(const GlobalTensor<T>& dst, int64_t offset,
                                  const LocalTensor<T>& src, RowShape shape) {
   const RowMove move = MakeMove<T>(shape);
   for (int32_t row = 0; row < shape.rows; row += move.rows) {
-    const AscendC::DataCopyExtParams params(static_cast<uint16_t>(MinOf(shape.rows - row, move.rows)),
-                                            move.row_bytes, move.ub_gap, move.gm_gap, 0);
+    const AscendC::DataCopyExtParams params(
+        static_cast<uint16_t>(MinOf(shape.rows - row, move.rows)), move.row_bytes, move.ub_gap,
+        move.gm_gap, 0);
     AscendC::DataCopyPad(dst[offset + row * shape.stride], src[row * shape.pitch], params);
   }
 }

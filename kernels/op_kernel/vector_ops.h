@@ -1,4 +1,5 @@
-// Vector instructions over rows in the unified buffer: broadcasts along a row, sums of rows. float32 only; no data movement, no flags.
+// Vector instructions over rows in the unified buffer: broadcasts along a row, sums of rows.
+// float32 only; no data movement, no flags.
 #pragma once
 
 #include "kernel_operator.h"
@@ -8,15 +9,19 @@ namespace group_norm_grad {
 using AscendC::BinaryRepeatParams;
 using AscendC::LocalTensor;
 
-constexpr int32_t kLanes = 64;       // float32 lanes of one repeat
-constexpr int32_t kBlockLanes = 8;   // float32 lanes of one 32-byte block
+constexpr int32_t kLanes = 64;      // float32 lanes of one repeat
+constexpr int32_t kBlockLanes = 8;  // float32 lanes of one 32-byte block
 constexpr int32_t kMaxRepeats = 255;
 constexpr int32_t kMaxStride = 255;  // of a repeat, in blocks
-constexpr int32_t kNarrowBlocks = 4;    // rows up to this wide are taken eight at a time, one block column an instruction
-constexpr int32_t kFoldLanes = 1024;    // width of the partial sums of one long row
-constexpr int32_t kRowModeSteps = 5;    // instructions that one row costs when rows are summed one at a time
+constexpr int32_t kNarrowBlocks =
+    4;  // rows up to this wide are taken eight at a time, one block column an instruction
+constexpr int32_t kFoldLanes = 1024;  // width of the partial sums of one long row
+constexpr int32_t kRowModeSteps =
+    5;  // instructions that one row costs when rows are summed one at a time
 
-__aicore__ inline int32_t MinOf(int64_t a, int64_t b) { return static_cast<int32_t>(a < b ? a : b); }
+__aicore__ inline int32_t MinOf(int64_t a, int64_t b) {
+  return static_cast<int32_t>(a < b ? a : b);
+}
 
 __aicore__ inline int64_t MinOf64(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -25,7 +30,8 @@ __aicore__ inline int32_t RoundUpTo(int32_t value) {
   return (value + kStep - 1) / kStep * kStep;
 }
 
-// Orders the vector instructions before it and after it: one that reads or overwrites another's result needs it on 2201.
+// Orders the vector instructions before it and after it: one that reads or overwrites another's
+// result needs it on 2201.
 __aicore__ inline void Order() { AscendC::PipeBarrier<PIPE_V>(); }
 
 struct AddOp {
@@ -75,7 +81,8 @@ struct ScaleShiftOp {
   }
 };
 
-// `count` repeats of the same mask and strides, in as many instructions as the 8-bit repeat count asks for.
+// `count` repeats of the same mask and strides, in as many instructions as the 8-bit repeat count
+// asks for.
 template <class Op>
 __aicore__ inline void RunRepeats(const LocalTensor<float>& dst, const LocalTensor<float>& a,
                                   const LocalTensor<float>& b, int32_t mask, int32_t count,
@@ -89,7 +96,8 @@ __aicore__ inline void RunRepeats(const LocalTensor<float>& dst, const LocalTens
   }
 }
 
-// Column `column` (one block wide) of rows `pitch` apart: eight rows a repeat. The operand strides are in blocks a row.
+// Column `column` (one block wide) of rows `pitch` apart: eight rows a repeat. The operand strides
+// are in blocks a row.
 template <class Op>
 __aicore__ inline void RunBlockColumn(const LocalTensor<float>& dst, const LocalTensor<float>& a,
                                       const LocalTensor<float>& b, int32_t rows, int32_t dst_step,
@@ -108,7 +116,8 @@ __aicore__ inline void RunBlockColumn(const LocalTensor<float>& dst, const Local
   }
 }
 
-// Op over rows of `pitch` lanes where b (and a, when Op takes both so) holds one block of equal lanes a row, `step` blocks apart.
+// Op over rows of `pitch` lanes where b (and a, when Op takes both so) holds one block of equal
+// lanes a row, `step` blocks apart.
 template <class Op>
 __aicore__ inline void BroadcastRows(const LocalTensor<float>& dst, const LocalTensor<float>& a,
                                      const LocalTensor<float>& b, int32_t rows, int32_t pitch,
@@ -157,7 +166,8 @@ __aicore__ inline void BroadcastRows(const LocalTensor<float>& dst, const LocalT
   }
 }
 
-// One block of eight equal lanes for each of the `count` values of src. Reads src up to a multiple of eight.
+// One block of eight equal lanes for each of the `count` values of src. Reads src up to a multiple
+// of eight.
 __aicore__ inline void FillBlocks(const LocalTensor<float>& dst, const LocalTensor<float>& src,
                                   int32_t count) {
   const int32_t repeats = (count + kBlockLanes - 1) / kBlockLanes;
@@ -319,8 +329,9 @@ __aicore__ inline void SumLongRows(const LocalTensor<float>& dst, const LocalTen
   }
 }
 
-// dst[row] = sum over a row of a, or of a * b. Every lane of the pitch counts: padding must be zero in a. dst is 32-byte aligned
-// when the pitch is at most kNarrowBlocks blocks, and may then have up to seven lanes after the last row set to zero.
+// dst[row] = sum over a row of a, or of a * b. Every lane of the pitch counts: padding must be zero
+// in a. dst is 32-byte aligned when the pitch is at most kNarrowBlocks blocks, and may then have up
+// to seven lanes after the last row set to zero.
 template <bool kProduct>
 __aicore__ inline void SumRows(const LocalTensor<float>& dst, const LocalTensor<float>& a,
                                const LocalTensor<float>& b, int32_t rows, int32_t pitch,
@@ -348,7 +359,8 @@ __aicore__ inline void FoldRows(const LocalTensor<float>& data, int32_t rows, in
   }
 }
 
-// dst = sum over rows of a, or of a * b, pairwise; dst holds (rows + 1) / 2 rows and a and b stay as they are.
+// dst = sum over rows of a, or of a * b, pairwise; dst holds (rows + 1) / 2 rows and a and b stay
+// as they are.
 template <bool kProduct>
 __aicore__ inline void FoldRowsInto(const LocalTensor<float>& dst, const LocalTensor<float>& a,
                                     const LocalTensor<float>& b, int32_t rows, int32_t width) {

@@ -20,7 +20,8 @@ struct Buffers {
   GM_ADDR z;
 };
 
-// The sample fills all 192 KiB; where its operands are shifted, a little more. The checks are off here.
+// The sample fills all 192 KiB; where its operands are shifted, a little more. The checks are off
+// here.
 constexpr uint32_t kUbBytes = 200 * 1024;
 
 // add_high_performance: z = x + y of 8192 x 8192 half, the rows dealt to the cores.

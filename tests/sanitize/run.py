@@ -47,7 +47,14 @@ def build(sanitizer: str, out: Path) -> Path:
         "GROUP_NORM_GRAD_NPU": "0",
         "GROUP_NORM_GRAD_BUILD_ISA": "default,avx2" if os.uname().machine == "x86_64" else "neon",
     }
-    command = [sys.executable, "setup.py", "-q", "build", f"--build-base={out}", f"--build-lib={out / 'lib'}"]
+    command = [
+        sys.executable,
+        "setup.py",
+        "-q",
+        "build",
+        f"--build-base={out}",
+        f"--build-lib={out / 'lib'}",
+    ]
     subprocess.run(command, cwd=ROOT, env=env, check=True)
     return out / "lib"
 
@@ -65,7 +72,9 @@ def main() -> int:
     if sanitizer == "address":
         # libstdc++ in front as well, or ASan does not find __cxa_throw.
         preload = [library("libasan.so"), library("libubsan.so"), library("libstdc++.so.6")]
-        env["ASAN_OPTIONS"] = "detect_leaks=0:exitcode=99:abort_on_error=0:detect_stack_use_after_return=1"
+        env["ASAN_OPTIONS"] = (
+            "detect_leaks=0:exitcode=99:abort_on_error=0:detect_stack_use_after_return=1"
+        )
         env["UBSAN_OPTIONS"] = "print_stacktrace=1:exitcode=99"
     else:
         omp = out / "libomp_threads.so"
@@ -78,7 +87,17 @@ def main() -> int:
         env["TSAN_OPTIONS"] = f"exitcode=99:suppressions={suppressions}:history_size=7"
     env["LD_PRELOAD"] = ":".join(preload)
     tests = [str(ROOT / "tests" / f"test_{name}.py") for name in SUITES[sanitizer].split()]
-    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-k", DESELECT[sanitizer], *tests, *options]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:xdist",
+        "-k",
+        DESELECT[sanitizer],
+        *tests,
+        *options,
+    ]
     where = subprocess.run(
         [sys.executable, "-c", "import group_norm_grad; print(group_norm_grad.__file__)"],
         cwd=package,
@@ -88,7 +107,9 @@ def main() -> int:
         check=True,
     )
     if not where.stdout.strip().startswith(str(package)):
-        raise SystemExit(f"tests would run {where.stdout.strip()}, not the sanitized build in {package}")
+        raise SystemExit(
+            f"tests would run {where.stdout.strip()}, not the sanitized build in {package}"
+        )
     return subprocess.run(command, cwd=package, env=env, check=False).returncode
 
 

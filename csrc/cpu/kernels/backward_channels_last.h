@@ -224,7 +224,9 @@ void FusedChannelsLast(const BackwardArgs& args, int64_t begin, int64_t end, voi
         slopes);
     if (block.grad_input == nullptr) continue;
     block.SpreadSlopes(arrays, [&](int64_t g) { return slopes[g]; });
-    for (int64_t k = plan.chunks - 1; k >= 0; --k) block.Apply(k, arrays);
+    for (int64_t k = 0; k < plan.chunks; ++k) {
+      block.Apply(plan.in_cache ? k : plan.chunks - 1 - k, arrays);
+    }
   }
 }
 

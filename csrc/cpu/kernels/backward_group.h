@@ -2,6 +2,8 @@
 // grad_input, and its row of the partial weight gradients. No walk over the data here.
 #pragma once
 
+#include <algorithm>
+
 #include "table.h"
 #include "vec.h"
 
@@ -14,15 +16,23 @@ struct Slopes {
   A centred, constant;
 };
 
+// Channels summed plainly before their sum is added exactly.
+constexpr int64_t kGroupChannels = 16;
+
 // centred, plain: sums over a channel of grad_out * (input - mean) and of grad_out, for the group's
 // D channels.
 template <typename A>
 Slopes<A> GroupSlopes(const A* weight, const A* centred, const A* plain, int64_t D, int64_t S,
                       A rstd) {
   ExactSum<A> of_centred, of_plain;
-  for (int64_t d = 0; d < D; ++d) {
-    of_centred.Add(weight[d] * centred[d]);
-    of_plain.Add(weight[d] * plain[d]);
+  for (int64_t first = 0; first < D; first += kGroupChannels) {
+    A sum_centred = 0, sum_plain = 0;
+    for (int64_t d = first; d < std::min(first + kGroupChannels, D); ++d) {
+      sum_centred += weight[d] * centred[d];
+      sum_plain += weight[d] * plain[d];
+    }
+    of_centred.Add(sum_centred);
+    of_plain.Add(sum_plain);
   }
   const A scale = A(1) / static_cast<A>(D * S);
   return {-(of_centred.Value() * scale) * rstd * rstd * rstd, -(of_plain.Value() * scale) * rstd};

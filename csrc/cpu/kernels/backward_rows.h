@@ -124,6 +124,12 @@ Slopes<AccOf<T>> FinishGroup(const RowsOf<T>& rows, int64_t ng, void* scratch,
   A* centred = static_cast<A*>(scratch);
   A* plain = centred + D;
   for (int64_t d = 0; d < D; ++d) {
+    if (rows.args.plan.chunks == 1) {
+      const RowSums<A> sums = chunk_sums(ng * D + d, 0);
+      centred[d] = sums.centred;
+      plain[d] = sums.plain;
+      continue;
+    }
     ExactSum<A> of_centred, of_plain;
     for (int64_t k = 0; k < rows.args.plan.chunks; ++k) {
       const RowSums<A> sums = chunk_sums(ng * D + d, k);

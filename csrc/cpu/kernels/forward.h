@@ -227,7 +227,7 @@ void NormaliseRows(const Access& access, const T* input, T* output, int64_t stri
 }
 
 // Rows of the start of a sample whose mean is every channel's shift.
-constexpr int64_t kShiftRows = 32;
+constexpr int64_t kShiftRows = 8;
 
 // One task is a block of whole groups of one sample. Each channel is summed about a shift near its
 // mean, in chunks of rows.
@@ -303,13 +303,13 @@ void ForwardChannelsLast(const ForwardArgs& args, int64_t begin, int64_t end, vo
     Steps<T>::ToLanes(by_scale, plain, width);
     Steps<T>::ToLanes(by_bias, squared, width);
     WithAccess<T>(width, [&](const auto& access) {
-      int64_t s = S;
-      for (; s >= kRows; s -= kRows) {
-        const int64_t at = (s - kRows) * C;
+      int64_t left = S;
+      for (; left >= kRows; left -= kRows) {
+        const int64_t at = (plan.in_cache ? S - left : left - kRows) * C;
         NormaliseRows<T, kRows>(access, input + at, output + at, C, width, shift, plain, squared);
       }
-      for (; s > 0; --s) {
-        const int64_t at = (s - 1) * C;
+      for (; left > 0; --left) {
+        const int64_t at = (plan.in_cache ? S - left : left - 1) * C;
         NormaliseRows<T, 1>(access, input + at, output + at, C, width, shift, plain, squared);
       }
     });

@@ -193,7 +193,8 @@ void Core::Issue(Instr instr) {
   if (give_up_.load(std::memory_order_relaxed)) Abort();
   if (serial_ > options_.max_instructions) {
     give_up_ = true;
-    Stuck("the core issued " + std::to_string(serial_) + " instructions without an end", instr.where);
+    Stuck("the core issued " + std::to_string(serial_) + " instructions without an end",
+          instr.where);
     Abort();
   }
   if (instr.pipe != Pipe::kS) {

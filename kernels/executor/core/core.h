@@ -34,8 +34,7 @@ struct Options {
 class Core {
  public:
   Core(int32_t block, int32_t blocks, const Device& device, const GlobalMemory& memory,
-       const Options& options, const std::vector<Observer*>& observers,
-       std::atomic<bool>& give_up);
+       const Options& options, const std::vector<Observer*>& observers, std::atomic<bool>& give_up);
 
   // --- for the Ascend C calls of the kernel, on the scalar pipe ---
   void Issue(Instr instr);
@@ -85,7 +84,8 @@ class Core {
   const GlobalMemory& memory_;
   const Options& options_;
   const std::vector<Observer*>& observers_;
-  std::atomic<bool>& give_up_;  // a core found a loop without an end; the others need not run theirs
+  std::atomic<bool>&
+      give_up_;  // a core found a loop without an end; the others need not run theirs
   CoreView view_;
   std::unique_ptr<uint8_t[], void (*)(void*)> ub_;
   std::array<std::deque<Queued>, kPipes> queues_;

@@ -1,5 +1,6 @@
 // Transfers between GM and UB, and the scalar unit's single-element reads and writes.
 #include <cstring>
+#include <mutex>
 
 #include "exec.h"
 #include "formats.h"
@@ -31,6 +32,8 @@ void LoadRow(const Dma& dma, uint32_t element, uint8_t* dst, const uint8_t* src)
   std::memcpy(dst + dma.left_bytes, src, dma.block_bytes);
 }
 
+std::mutex atomic_add;  // cores on other host threads may add to the same bytes
+
 template <class Format>
 void AddRow(uint8_t* dst, const uint8_t* src, uint32_t bytes, bool saturate) {
   using T = typename Format::Storage;
@@ -59,6 +62,7 @@ void ExecuteDma(const Instr& instr, uint8_t* ub, const GlobalMemory& memory) {
     } else if (dma.atomic == Atomic::kNone) {
       std::memcpy(gm, local, dma.block_bytes);
     } else {
+      const std::lock_guard<std::mutex> lock(atomic_add);
       WithFormat(dma.atomic_type, [&](auto format) {
         AddRow<decltype(format)>(gm, local, dma.block_bytes, instr.saturate);
       });

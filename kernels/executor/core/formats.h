@@ -18,25 +18,18 @@ struct FloatFormat {
   static float Store(float value, bool) { return value; }
 };
 
-struct HalfFormat {
+template <float (*kLoad)(uint16_t), uint16_t (*kStore)(float), uint16_t kInfinity>
+struct NarrowFormat {
   using Storage = uint16_t;
   using Compute = float;
-  static float Load(uint16_t bits) { return HalfToFloat(bits); }
+  static float Load(uint16_t bits) { return kLoad(bits); }
   static uint16_t Store(float value, bool saturate) {
-    const uint16_t bits = FloatToHalfRint(value);
-    return saturate ? Saturate(bits, kHalfInfinity) : bits;
+    const uint16_t bits = kStore(value);
+    return saturate ? Saturate(bits, kInfinity) : bits;
   }
 };
-
-struct Bf16Format {
-  using Storage = uint16_t;
-  using Compute = float;
-  static float Load(uint16_t bits) { return Bf16ToFloat(bits); }
-  static uint16_t Store(float value, bool saturate) {
-    const uint16_t bits = FloatToBf16Rint(value);
-    return saturate ? Saturate(bits, kBf16Infinity) : bits;
-  }
-};
+using HalfFormat = NarrowFormat<HalfToFloat, FloatToHalfRint, kHalfInfinity>;
+using Bf16Format = NarrowFormat<Bf16ToFloat, FloatToBf16Rint, kBf16Infinity>;
 
 template <class T>
 struct IntFormat {

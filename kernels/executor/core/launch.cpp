@@ -10,6 +10,8 @@
 #include <exception>
 #include <thread>
 
+#include "escape.h"
+
 namespace executor {
 
 namespace {
@@ -54,7 +56,9 @@ class Fiber {
       makecontext(&self_, reinterpret_cast<void (*)()>(&Fiber::Enter), 2,
                   static_cast<uint32_t>(pointer), static_cast<uint32_t>(pointer >> 32));
     }
+    SetEscapePoint(&escape_);
     swapcontext(&caller_, &self_);
+    SetEscapePoint(nullptr);
     SetCurrentCore(nullptr);
   }
 
@@ -66,6 +70,19 @@ class Fiber {
 
   void Run() {
     core_.Begin();
+    if (sigsetjmp(escape_.jump, 0) == 0) {
+      RunKernel();
+    } else {
+      core_.Stuck("the kernel followed a pointer to memory that is not there, address " +
+                      std::to_string(reinterpret_cast<uintptr_t>(escape_.address)),
+                  Where::current());
+      core_.AskToAbort();
+    }
+    core_.Finish();
+    state_ = State::kDone;
+  }
+
+  void RunKernel() {
     try {
       kernel_();
     } catch (const CoreAbort&) {
@@ -76,8 +93,6 @@ class Fiber {
       core_.Stuck("the kernel threw an exception", Where::current());
       core_.AskToAbort();
     }
-    core_.Finish();
-    state_ = State::kDone;
   }
 
   bool MakeStack() {
@@ -98,6 +113,7 @@ class Fiber {
   void* stack_ = nullptr;
   ucontext_t self_{};
   ucontext_t caller_{};
+  EscapePoint escape_;
 };
 
 // Cores of one worker in the order of this phase.
@@ -140,6 +156,7 @@ class Workers {
   static constexpr int32_t kStop = -1;
 
   void Loop(size_t share) {
+    const EscapeStack signal_stack;
     for (int32_t seen = 0;;) {
       round_.wait(seen);
       const int32_t round = round_.load();
@@ -163,6 +180,8 @@ LaunchResult Launch(const std::function<void()>& kernel, int32_t blocks, const D
                     const GlobalMemory& memory, const Options& options,
                     const std::vector<Observer*>& observers) {
   LaunchResult result;
+  const EscapeHandlers handlers;
+  const EscapeStack signal_stack;
   for (Observer* observer : observers) {
     observer->BeginLaunch({device, memory, blocks, options.auto_sync});
   }
@@ -171,7 +190,8 @@ LaunchResult Launch(const std::function<void()>& kernel, int32_t blocks, const D
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<Fiber*> order;
   for (int32_t block = 0; block < blocks; ++block) {
-    cores.push_back(std::make_unique<Core>(block, blocks, device, memory, options, observers, give_up));
+    cores.push_back(
+        std::make_unique<Core>(block, blocks, device, memory, options, observers, give_up));
     fibers.push_back(std::make_unique<Fiber>(*cores.back(), kernel));
     order.push_back(fibers.back().get());
   }

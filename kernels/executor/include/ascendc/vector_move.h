@@ -181,42 +181,25 @@ inline void WholeReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src,
                                       srcBlkStride, srcRepStride, where);
 }
 
-template <typename T, bool isSetMask = true>
-inline void BlockReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src,
-                           const int32_t repeat, const uint64_t mask[], const int32_t dstRepStride,
-                           const int32_t srcBlkStride, const int32_t srcRepStride,
-                           Where where = Where::current()) {
-  executor::IssueReduction<isSetMask>(executor::Op::kBlockReduceSum, dst, src, mask, repeat,
-                                      dstRepStride, srcBlkStride, srcRepStride, where);
-}
+#define EXECUTOR_REDUCTION(NAME)                                                                  \
+  template <typename T, bool isSetMask = true>                                                    \
+  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, const int32_t repeat,    \
+                   const uint64_t mask[], const int32_t dstRepStride, const int32_t srcBlkStride, \
+                   const int32_t srcRepStride, Where where = Where::current()) {                  \
+    executor::IssueReduction<isSetMask>(executor::Op::k##NAME, dst, src, mask, repeat,            \
+                                        dstRepStride, srcBlkStride, srcRepStride, where);         \
+  }                                                                                               \
+  template <typename T, bool isSetMask = true>                                                    \
+  inline void NAME(const LocalTensor<T>& dst, const LocalTensor<T>& src, const int32_t repeat,    \
+                   const int32_t mask, const int32_t dstRepStride, const int32_t srcBlkStride,    \
+                   const int32_t srcRepStride, Where where = Where::current()) {                  \
+    executor::IssueReduction<isSetMask>(executor::Op::k##NAME, dst, src,                          \
+                                        static_cast<uint64_t>(mask), repeat, dstRepStride,        \
+                                        srcBlkStride, srcRepStride, where);                       \
+  }
 
-template <typename T, bool isSetMask = true>
-inline void BlockReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src,
-                           const int32_t repeat, const int32_t mask, const int32_t dstRepStride,
-                           const int32_t srcBlkStride, const int32_t srcRepStride,
-                           Where where = Where::current()) {
-  executor::IssueReduction<isSetMask>(executor::Op::kBlockReduceSum, dst, src,
-                                      static_cast<uint64_t>(mask), repeat, dstRepStride,
-                                      srcBlkStride, srcRepStride, where);
-}
-
-template <typename T, bool isSetMask = true>
-inline void PairReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src,
-                          const int32_t repeat, const uint64_t mask[], const int32_t dstRepStride,
-                          const int32_t srcBlkStride, const int32_t srcRepStride,
-                          Where where = Where::current()) {
-  executor::IssueReduction<isSetMask>(executor::Op::kPairReduceSum, dst, src, mask, repeat,
-                                      dstRepStride, srcBlkStride, srcRepStride, where);
-}
-
-template <typename T, bool isSetMask = true>
-inline void PairReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src,
-                          const int32_t repeat, const int32_t mask, const int32_t dstRepStride,
-                          const int32_t srcBlkStride, const int32_t srcRepStride,
-                          Where where = Where::current()) {
-  executor::IssueReduction<isSetMask>(executor::Op::kPairReduceSum, dst, src,
-                                      static_cast<uint64_t>(mask), repeat, dstRepStride,
-                                      srcBlkStride, srcRepStride, where);
-}
+EXECUTOR_REDUCTION(BlockReduceSum)
+EXECUTOR_REDUCTION(PairReduceSum)
+#undef EXECUTOR_REDUCTION
 
 }  // namespace AscendC
