@@ -37,8 +37,9 @@ constexpr KernelTable kTable = {
 
 }  // namespace
 
-namespace GROUP_NORM_GRAD_JOIN(isa_, GROUP_NORM_GRAD_ISA) {
-  const KernelTable& Table() { return kTable; }
-}  // namespace )
+#define GROUP_NORM_GRAD_NAMESPACE GROUP_NORM_GRAD_JOIN(isa_, GROUP_NORM_GRAD_ISA)
+namespace GROUP_NORM_GRAD_NAMESPACE {
+const KernelTable& Table() { return kTable; }
+}  // namespace GROUP_NORM_GRAD_NAMESPACE
 
 }  // namespace group_norm_grad::cpu
