@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from kernel_cases import Case, cases, worst_error
 
 from group_norm_grad import executor
-from kernel_cases import Case, cases, worst_error
 
 SCHEDULE_SEEDS = (1, 20260731)
 
