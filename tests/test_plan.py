@@ -12,7 +12,6 @@ from group_norm_grad import _executor
 ROOT = Path(__file__).resolve().parents[1]
 RANDOM_PROBLEMS = 40_000
 SEEDS = (1, 20261122)
-<<<<<<< HEAD
 FAMILIES_A2 = [
     "Ascend910B1",
     "Ascend910B2",
@@ -27,9 +26,6 @@ FAMILIES_A2 = [
     "Ascend910_9372",
     "Ascend910_9362",
 ]
-=======
-FAMILIES_A2 = ["Ascend910B1", "Ascend910B2", "Ascend910B2C", "Ascend910B3", "Ascend910B4", "Ascend910B4-1", "Ascend910_9391", "Ascend910_9392", "Ascend910_9381", "Ascend910_9382", "Ascend910_9372", "Ascend910_9362"]
->>>>>>> refs/heads/citizen
 
 
 @pytest.fixture(scope="module")
