@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import time
 import os
 import random
+import time
 from collections.abc import Iterator
 
 import pytest
