@@ -175,7 +175,7 @@ def test_source_distribution_holds_every_source(tmp_path: Path) -> None:
         str(path.relative_to(ROOT))
         for room in ("csrc", "kernels", "group_norm_grad")
         for path in (ROOT / room).rglob("*")
-        if path.suffix in suffixes and "__pycache__" not in path.parts
+        if path.suffix in suffixes and not {"__pycache__", "opp"} & set(path.parts)
     }
     wanted |= {"setup.py", "pyproject.toml", "README.md", "LICENSE"}
     assert not wanted - held, f"missing from the sdist: {sorted(wanted - held)}"
