@@ -7,6 +7,7 @@ the PrivateUse1 kernels too; with a toolkit (ASCEND_HOME_PATH), the device binar
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import importlib.util
 import os
 import shlex
@@ -41,6 +42,19 @@ def torch_binding_sources() -> list[Path]:
     return own + host_sources()
 
 
+def kernel_id() -> str:
+    """A digest of the kernel's sources, by which the host side knows the device binary that belongs to it."""
+    room = ROOT / "kernels" / "op_kernel"
+    sources = sorted([*room.glob("*.h"), *room.glob("*.cpp")])
+    digests = "".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in sources)
+    return hashlib.sha256(digests.encode()).hexdigest()
+
+
+def kernel_id_flag() -> str:
+    """The compiler's flag for it, without a shell."""
+    return f'-DGROUP_NORM_GRAD_KERNEL_ID="{kernel_id()}"'
+
+
 class Tools(NamedTuple):
     """What was found to build with."""
 
@@ -73,14 +87,16 @@ class Builder:
         self.scratch = scratch
         self.compiler = shlex.split(os.environ.get("CXX", "g++"))
         optimise = ["-O0", "-g"] if debug else ["-O2"]
-        self.flags = [*optimise, "-fPIC", "-fvisibility=hidden", "-Wall", "-pthread", f"-I{ROOT}"]
+        self.flags = [*optimise, "-fPIC", "-fvisibility=hidden", "-Wall", "-pthread"]
+        self.flags += [f"-I{ROOT}", kernel_id_flag()]
 
     def library(
         self, name: str, sources: Sequence[Path], flags: Sequence[str], link: Sequence[str]
     ) -> None:
         """Build opp/op_api/lib/<name>."""
         output = self.package / LIBRARY_DIR / name
-        inputs = [*sources, *(ROOT / "csrc").rglob("*.h"), *(ROOT / "kernels").rglob("*.h")]
+        headers = [*(ROOT / "csrc").rglob("*.h"), *(ROOT / "kernels").rglob("*.h")]
+        inputs = [*sources, *headers, *(ROOT / "kernels" / "op_kernel").glob("*.cpp")]
         newest = max(path.stat().st_mtime for path in [*inputs, Path(__file__)])
         if output.is_file() and output.stat().st_mtime >= newest:
             return

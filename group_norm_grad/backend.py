@@ -54,7 +54,7 @@ def report() -> list[Row]:
         Row("backward on cpu", f"our kernel ({isa}), {torch.get_num_threads()} threads"),
         Row("backward on npu", _C.describe_npu()),
         Row("NPU parts built", ", ".join(_build_info.NPU_PARTS) or "none"),
-        Row("forward on cpu", "ATen's kernel, statistics in float32 for 16-bit input"),
+        Row("forward on cpu", f"our kernel ({isa}), statistics in float32 for 16-bit input"),
         Row(
             "F.group_norm's backward on cpu",
             "our kernel" if swapped else "ATen's kernel (enable() swaps it)",

@@ -60,6 +60,16 @@ else()
   target_link_libraries(${library} PRIVATE ascendcl)
 endif()
 
+# As kernel_id() of setup_npu.py computes it.
+file(GLOB kernel_sources "${CMAKE_CURRENT_SOURCE_DIR}/op_kernel/*.h" "${CMAKE_CURRENT_SOURCE_DIR}/op_kernel/*.cpp")
+list(SORT kernel_sources)
+foreach(source IN LISTS kernel_sources)
+  file(SHA256 "${source}" digest)
+  string(APPEND digests "${digest}")
+endforeach()
+string(SHA256 kernel_id "${digests}")
+target_compile_definitions(${library} PRIVATE GROUP_NORM_GRAD_KERNEL_ID="${kernel_id}")
+
 target_include_directories(${library} PRIVATE "${root}")
 target_compile_features(${library} PRIVATE cxx_std_17)
 install(TARGETS ${library} LIBRARY DESTINATION .)

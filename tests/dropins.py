@@ -5,9 +5,11 @@ No expected values and no tests. A test module imports the fixtures that it uses
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -168,6 +170,13 @@ def assert_agree(got: object, want: object, device: str = "cpu") -> None:
     """Both trees of tensors have the same values, to the accuracy of double_on(device)."""
     tolerance = 1e-9 if double_on(device) == torch.float64 else 2e-4
     torch.testing.assert_close(on_host(got), on_host(want), rtol=tolerance, atol=tolerance)
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """The environment of a process that a test starts: the package that is tested comes first on its path."""
+    package = Path(group_norm_grad.__file__).parents[1]
+    paths = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **more}
 
 
 def operators_in(run: Callable[[], object]) -> Counter[str]:

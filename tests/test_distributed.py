@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from dropins import feature
+from dropins import child_environment, feature
 from filelock import FileLock
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
@@ -39,7 +39,7 @@ SHARDS = {
 
 def run_world(world: int, directory: Path) -> dict[str, list[str]]:
     """Starts the ranks, waits for them or kills them all, and returns the verdicts of every rank by scenario."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    environment = child_environment(OMP_NUM_THREADS="1", GLOO_SOCKET_IFNAME="lo")
     logs = [directory / f"{rank}.log" for rank in range(world)]
     ranks = []
     for rank, log in enumerate(logs):
@@ -149,4 +149,6 @@ assert torch.ops.group_norm_grad.group_norm_forward.default in rules
 assert type(torch.distributed.tensor.__spec__.loader).__module__ != "group_norm_grad.sharding"
 """
         program = f"import {order}\n{program}" if order.startswith("torch") else program
-        subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+        subprocess.run(
+            [sys.executable, "-c", program], check=True, timeout=120, env=child_environment()
+        )

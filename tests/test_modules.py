@@ -92,8 +92,9 @@ def test_constructor_refuses_what_nn_group_norm_refuses() -> None:
 
 
 def test_conversion_counts_and_shares() -> None:
-    net = model()
-    x = torch.randn(2, 3, 6, 6)
+    # In double: the gradients are sums that nearly cancel, whatever kernel makes them.
+    net = model().double()
+    x = torch.randn(2, 3, 6, 6, dtype=torch.float64)
     before = {name: id(p) for name, p in net.named_parameters()}
     state = copy.deepcopy(net.state_dict())
     want = net(x)
@@ -110,7 +111,7 @@ def test_conversion_counts_and_shares() -> None:
     torch.testing.assert_close(net(x), want)
     net(x).square().sum().backward()
     got_grads = [p.grad for p in net.parameters()]
-    torch.testing.assert_close(got_grads, want_grads, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(got_grads, want_grads, rtol=1e-7, atol=1e-9)
     names = profiled_names(net, x)
     assert "group_norm_grad::group_norm_backward" in names
     assert "aten::native_group_norm_backward" not in names

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from setup_npu import c_api_sources
+from setup_npu import c_api_sources, kernel_id_flag
 from tests.loopback_acl import build
 from tests.loopback_acl.environment import VIOLATION_EXIT_CODE, run, run_suite
 from tests.loopback_acl.session import c_environment, opp_path, without_torch
@@ -34,7 +34,7 @@ def program(name: str, sanitizer: str | None = None) -> tuple[Path, Path]:
         api = opp_path() / "op_api" / "lib"
         if sanitizer:
             api = directory
-            own = [*flags, f"-I{build.ROOT}", "-fvisibility=hidden"]
+            own = [*flags, kernel_id_flag(), f"-I{build.ROOT}", "-fvisibility=hidden"]
             build.compile_and_link(directory / "libcust_opapi.so", c_api_sources(), own, ["-ldl"])
         link = [f"-L{api}", "-lcust_opapi", f"-L{libraries}", "-lnnopbase", "-lascendcl"]
         compiler = ["gcc", "-std=c11"] if source.suffix == ".c" else ["g++", "-std=c++17"]

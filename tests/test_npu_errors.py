@@ -69,10 +69,10 @@ def test_without_the_device_binary_the_error_says_how_to_build_it(
 
 
 def test_a_kernel_library_of_another_version_is_refused(tmp_path: Path) -> None:
-    """As left over from an older build: the tiling structs differ in size."""
+    """As left over from an older build: its kernel may mean something else by the same plan."""
     source = tmp_path / "old.c"
     source.write_text(
-        "long GroupNormGradKernelTilingBytes(void){return 8;} int GroupNormGradKernelLaunch(void){return 0;}"
+        'const char* GroupNormGradKernelId(void){return "0123";} int GroupNormGradKernelLaunch(void){return 0;}'
     )
     library = tmp_path / "libgroup_norm_grad_kernel_2201.so"
     subprocess.run(["gcc", "-shared", "-fPIC", str(source), "-o", str(library)], check=True)

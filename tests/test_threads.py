@@ -23,6 +23,7 @@ from dropins import (  # noqa: F401  (device and dropin are fixtures)
     DROPINS,
     DropIn,
     assert_agree,
+    child_environment,
     device,
     double_on,
     dropin,
@@ -180,7 +181,12 @@ def test_multiprocessing(method: str, dropin: DropIn, tmp_path: Path) -> None:
     script = tmp_path / "main.py"
     script.write_text(CHILD.format(here=str(HERE), name=dropin.name, method=method))
     ran = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=150, check=False
+        [sys.executable, str(script)],
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
     )
     assert ran.returncode == 0 and ran.stdout.endswith("done\n"), ran.stderr[-3000:]
 

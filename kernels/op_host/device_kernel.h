@@ -32,6 +32,8 @@ struct GroupNormGradLaunch {
 // error of the runtime.
 int32_t GroupNormGradKernelLaunch(const GroupNormGradLaunch* launch, void* stream);
 
-// sizeof(GroupNormGradTiling) that the library was built with: host and device must agree on it.
-uint64_t GroupNormGradKernelTilingBytes(void);
+// A digest of the kernel's sources that the library was built from (GROUP_NORM_GRAD_KERNEL_ID): a
+// plan is only for the kernel that it was written with, whatever the size of the struct between
+// them.
+const char* GroupNormGradKernelId(void);
 }

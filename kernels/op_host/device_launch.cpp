@@ -50,6 +50,6 @@ extern "C" __attribute__((visibility("default"))) int32_t GroupNormGradKernelLau
   }
 }
 
-extern "C" __attribute__((visibility("default"))) uint64_t GroupNormGradKernelTilingBytes(void) {
-  return sizeof(group_norm_grad::GroupNormGradTiling);
+extern "C" __attribute__((visibility("default"))) const char* GroupNormGradKernelId(void) {
+  return GROUP_NORM_GRAD_KERNEL_ID;
 }

@@ -45,12 +45,12 @@ KernelLibrary Load(int32_t arch) {
         "ASCEND_HOME_PATH set";
     return library;
   }
-  const auto tiling_bytes = reinterpret_cast<decltype(&GroupNormGradKernelTilingBytes)>(
-      dlsym(handle, "GroupNormGradKernelTilingBytes"));
+  const auto id =
+      reinterpret_cast<decltype(&GroupNormGradKernelId)>(dlsym(handle, "GroupNormGradKernelId"));
   library.launch = reinterpret_cast<decltype(&GroupNormGradKernelLaunch)>(
       dlsym(handle, "GroupNormGradKernelLaunch"));
-  if (tiling_bytes == nullptr || library.launch == nullptr ||
-      tiling_bytes() != sizeof(GroupNormGradTiling)) {
+  if (id == nullptr || library.launch == nullptr ||
+      std::string(id()) != GROUP_NORM_GRAD_KERNEL_ID) {
     library.launch = nullptr;
     library.why_not = path + " is not of this version of group_norm_grad; build it again";
   }

@@ -66,6 +66,22 @@ class UbCount {
     bytes_ += RoundUp(elems * element_bytes, kBlockBytes);
     return *this;
   }
+  // A buffer in its half of the bank groups.
+  UbCount& TakeHalf(int64_t elems, int64_t element_bytes, int64_t half) {
+    bytes_ = RoundUp(bytes_, kBankGroupsBytes) + half * kBankGroupsBytes / 2;
+    return Take(elems, element_bytes);
+  }
+  // The ring, then the work buffers and the scratch: what every schedule takes first, in this
+  // order.
+  UbCount& TakeShared(const GroupNormGradTiling& tiling, int64_t element_bytes) {
+    for (int32_t i = 0; i < tiling.slots; ++i) {
+      TakeHalf(tiling.slot_elems, element_bytes, 0).TakeHalf(tiling.slot_elems, element_bytes, 1);
+    }
+    if (element_bytes < kFloatBytes) {
+      TakeHalf(tiling.work_elems, kFloatBytes, 0).TakeHalf(tiling.work_elems, kFloatBytes, 1);
+    }
+    return TakeHalf(tiling.scratch_elems, kFloatBytes, 1);
+  }
   int64_t bytes() const { return bytes_; }
 
  private:

@@ -19,12 +19,10 @@ constexpr int64_t kMaxVectorElems = 512;
 constexpr int64_t kMaxShareGroups = 32;  // whose sums a core keeps between the passes
 constexpr int64_t kMaxLanePiece = 2048;  // channels of a piece when S is 1
 
-int64_t FixedUbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
+int64_t UbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
   const int64_t values = tiling.vector_elems;
   UbCount count;
-  if (!sizes.IsFloat())
-    count.Take(tiling.work_elems, kFloatBytes).Take(tiling.work_elems, kFloatBytes);
-  count.Take(tiling.scratch_elems, kFloatBytes).Take(4 * values, kFloatBytes);
+  count.TakeShared(tiling, sizes.element_bytes).Take(4 * values, kFloatBytes);
   if (sizes.problem.S > 1) count.Take(values * 8, kFloatBytes);
   count.Take(2 * kMaxParts, kFloatBytes).Take(tiling.share_groups * kGroupSums, kFloatBytes);
   count.Take(kGroupSums, kFloatBytes)
@@ -73,11 +71,12 @@ bool FitPieces(const Sizes& sizes, int64_t piece_values, int64_t row_elems, int6
     if (row_elems <= kNarrowLanes) rows = rows / 8 * 8;
     tiling.work_rows = static_cast<int32_t>(rows);
   }
-  const int64_t left = sizes.platform.ub_bytes - FixedUbBytes(sizes, tiling);
-  const int64_t slot_bytes = 2 * RoundUp(slot_elems * sizes.element_bytes, kBlockBytes);
-  tiling.slots = static_cast<int32_t>(std::min<int64_t>(kMaxSlots, left / slot_bytes));
-  tiling.ub_bytes = static_cast<int32_t>(FixedUbBytes(sizes, tiling) + tiling.slots * slot_bytes);
-  return left > 0 && tiling.slots >= 2;
+  for (tiling.slots = kMaxSlots; tiling.slots >= 2; --tiling.slots) {
+    const int64_t bytes = UbBytes(sizes, tiling);
+    tiling.ub_bytes = static_cast<int32_t>(bytes);
+    if (bytes <= sizes.platform.ub_bytes) return true;
+  }
+  return false;
 }
 
 // Bytes of a core's pieces: read once, read again from L2 where no slot could keep them, and

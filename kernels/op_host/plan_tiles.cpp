@@ -40,10 +40,7 @@ int64_t UbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
   const int64_t window_values = int64_t{tiling.window_g} * tiling.channel_pitch;
   const int64_t packed = RoundUp(unit_groups, 8);
   UbCount count;
-  for (int32_t i = 0; i < 2 * tiling.slots; ++i) count.Take(tiling.slot_elems, sizes.element_bytes);
-  if (!sizes.IsFloat())
-    count.Take(tiling.work_elems, kFloatBytes).Take(tiling.work_elems, kFloatBytes);
-  count.Take(tiling.scratch_elems, kFloatBytes).Take(3 * values, kFloatBytes);
+  count.TakeShared(tiling, sizes.element_bytes).Take(3 * values, kFloatBytes);
   if (tiling.unit_n > 1) count.Take(values, kFloatBytes);
   if (sizes.problem.S > 1) count.Take(values * 8, kFloatBytes);
   count.Take(2 * packed, kFloatBytes).Take((unit_groups + packed) * 8, kFloatBytes);

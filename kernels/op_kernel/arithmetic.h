@@ -62,11 +62,11 @@ struct Passes {
 
   __aicore__ inline void Init(UbArena& arena, const GroupNormGradTiling& tiling) {
     if constexpr (!kIsFloat<T>) {
-      work_grad_out = arena.Take<float>(tiling.work_elems);
-      work_input = arena.Take<float>(tiling.work_elems);
+      work_grad_out = arena.Take<float>(tiling.work_elems, BankHalf::kFirst);
+      work_input = arena.Take<float>(tiling.work_elems, BankHalf::kSecond);
     }
     scratch_elems = tiling.scratch_elems;
-    scratch = arena.Take<float>(scratch_elems);
+    scratch = arena.Take<float>(scratch_elems, BankHalf::kSecond);
   }
 
   __aicore__ inline LocalTensor<float> GradOut(const LocalTensor<T>& data) const {

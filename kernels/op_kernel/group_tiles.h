@@ -3,7 +3,7 @@
 // unified buffer are other schedules' business.
 #pragma once
 
-#include "context.h"
+#include "tile_unit.h"
 
 namespace group_norm_grad {
 
@@ -11,7 +11,7 @@ template <class T>
 class GroupTiles {
  public:
   __aicore__ inline explicit GroupTiles(Context<T>& context)
-      : context_(context), tiling_(context.tiling) {}
+      : context_(context), tiling_(context.tiling), units_(context) {}
 
   __aicore__ inline void Process() {
     const int64_t n_block =
@@ -64,31 +64,14 @@ class GroupTiles {
     int32_t n_count, g_count;
   };
 
-  // What a compute unit works on: `groups` groups, n_count rows of `width` values a channel.
-  struct Unit {
-    int32_t groups;
-    int32_t n_count;
-    int32_t width;
-    int32_t step;  // between the groups' statistics, in blocks
-    LocalTensor<float> mean, rstd, weight, sums, product_sums;
-  };
-
   __aicore__ inline void TakeBuffers() {
     UbArena& arena = context_.arena;
     ring_.Init(context_.pipe, arena, tiling_.slots, tiling_.slot_elems);
-    passes_.Init(arena, tiling_);
-    const int32_t unit_groups = tiling_.unit_n * tiling_.unit_g;
-    const int32_t values = unit_groups * tiling_.channel_pitch;
+    units_.TakeBuffers();
     const int32_t window_values = tiling_.window_g * tiling_.channel_pitch;
-    vectors_ = arena.Take<float>(3 * values);
-    channel_sums_ = vectors_;
-    channel_products_ = vectors_[values];
-    weighted_ = vectors_[2 * values];
-    if (tiling_.unit_n > 1) repeated_weight_ = arena.Take<float>(values);
-    if (tiling_.S > 1) channel_blocks_ = arena.Take<float>(values * kBlockLanes);
-    packed_elems_ = RoundUpTo<kBlockLanes>(unit_groups);
-    packed_ = arena.Take<float>(2 * packed_elems_);
-    coefficients_ = arena.Take<float>((unit_groups + packed_elems_) * kBlockLanes);
+    if (tiling_.unit_n > 1) {
+      repeated_weight_ = arena.Take<float>(tiling_.unit_n * tiling_.unit_g * tiling_.channel_pitch);
+    }
     window_sums_ = arena.Take<float>(2 * window_values);
     weight_ = arena.Take<float>(window_values);
     statistics_ = arena.Take<float>(2 * tiling_.stat_elems);
@@ -99,12 +82,6 @@ class GroupTiles {
     if (!tiling_.weight_is_float) {
       weight_staging_ = arena.Take<T>(2 * RoundUpTo<kBlockOf<T>>(window_values));
     }
-    // Lanes between one group's channels and the next group's are read, and only the channels are
-    // written.
-    if (tiling_.S > 1 && tiling_.D != tiling_.channel_pitch) {
-      AscendC::Duplicate(vectors_, 0.0f, 3 * values);
-    }
-    AscendC::Duplicate(packed_, 0.0f, 2 * packed_elems_);
     AscendC::Duplicate(statistics_packed_, 0.0f, tiling_.stat_entries);
     AscendC::Duplicate(weight_, tiling_.has_weight ? 0.0f : 1.0f, window_values);
     Order();
@@ -245,8 +222,8 @@ class GroupTiles {
   // Each row holds one value and zeros up to the pitch: its sum is the value.
   __aicore__ inline void PackStatistics(const LocalTensor<float>& blocks,
                                         const LocalTensor<float>& rows, int32_t n, int32_t pitch) {
-    SumRows<false>(statistics_packed_, rows, rows, n, pitch, passes_.scratch,
-                   passes_.scratch_elems);
+    SumRows<false>(statistics_packed_, rows, rows, n, pitch, units_.passes().scratch,
+                   units_.passes().scratch_elems);
     FillBlocks(blocks, statistics_packed_, n);
     Order();
   }
@@ -260,7 +237,7 @@ class GroupTiles {
     if (unit_n > 1) RepeatWeight(tile, g_offset);
     for (int32_t n = 0; n < tile.n_count; n += unit_n) {
       for (int32_t g = 0; g < tile.g_count; g += tiling_.unit_g) {
-        Unit unit;
+        TileUnit unit;
         unit.n_count = MinOf(tile.n_count - n, unit_n);
         const int32_t g_count = MinOf(tile.g_count - g, tiling_.unit_g);
         unit.groups = unit.n_count * g_count;
@@ -274,11 +251,7 @@ class GroupTiles {
         unit.sums = window_sums_[channel];
         unit.product_sums = window_sums_[tiling_.window_g * tiling_.channel_pitch + channel];
         const int32_t at = (n * tile.g_count + g) * tiling_.group_pitch;
-        if (tiling_.S == 1) {
-          ComputeLanes(unit, ring_.grad_out(slot)[at], ring_.input(slot)[at]);
-        } else {
-          ComputeRows(unit, ring_.grad_out(slot)[at], ring_.input(slot)[at]);
-        }
+        units_.Compute(unit, ring_.grad_out(slot)[at], ring_.input(slot)[at]);
       }
     }
   }
@@ -297,170 +270,6 @@ class GroupTiles {
     }
   }
 
-  // S = 1: a channel is a lane, so that its sums are the data itself and the weight is a vector
-  // beside it.
-  __aicore__ inline void ComputeLanes(const Unit& unit, const LocalTensor<T>& grad_out_data,
-                                      const LocalTensor<T>& input_data) {
-    const int32_t pitch = tiling_.channel_pitch;
-    const int32_t count = unit.groups * pitch;
-    const LocalTensor<float> grad_out = passes_.GradOut(grad_out_data);
-    const LocalTensor<float> input = passes_.Input(input_data);
-    ToFloat(grad_out, grad_out_data, count);
-    if (context_.NeedProductSums()) {
-      passes_.Centre(input_data, unit.mean, unit.groups, pitch, unit.step);
-      BroadcastRows<MultiplyOp>(input, input, unit.rstd, unit.groups, pitch, unit.step);
-    }
-    Order();
-    if (tiling_.want_bias) {
-      FoldRowsInto<false>(channel_sums_, grad_out, grad_out, unit.n_count, unit.width);
-      AscendC::Add(unit.sums, unit.sums, channel_sums_, unit.width);
-    }
-    if (tiling_.want_weight) {
-      FoldRowsInto<true>(channel_products_, grad_out, input, unit.n_count, unit.width);
-      AscendC::Add(unit.product_sums, unit.product_sums, channel_products_, unit.width);
-    }
-    Order();
-    if (!tiling_.want_input) return;
-    AscendC::Mul(weighted_, grad_out, unit.weight, count);
-    Order();
-    SumRows<false>(packed_, weighted_, weighted_, unit.groups, pitch, passes_.scratch,
-                   passes_.scratch_elems);
-    SumRows<true>(packed_[packed_elems_], weighted_, input, unit.groups, pitch, passes_.scratch,
-                  passes_.scratch_elems);
-    MakeCoefficients(unit, true);
-    BroadcastRows<ScaleShiftOp>(input, Scale(unit), coefficients_, unit.groups, pitch, 1);
-    Order();
-    BroadcastRows<AddProductOp>(input, weighted_, unit.rstd, unit.groups, pitch, unit.step);
-    Order();
-    FromFloat(input_data, input, count);
-    Order();
-  }
-
-  __aicore__ inline LocalTensor<float> Scale(const Unit& unit) const {
-    return coefficients_[unit.groups * kBlockLanes];
-  }
-
-  __aicore__ inline void MakeCoefficients(const Unit& unit, bool input_is_scaled) {
-    AscendC::Muls(packed_, packed_, tiling_.neg_inv_group_elems, 2 * packed_elems_);
-    Order();
-    FillBlocks(coefficients_, packed_, unit.groups);
-    Order();
-    FillBlocks(Scale(unit), packed_[packed_elems_], unit.groups);
-    Order();
-    SumsToCoefficients(coefficients_, unit.groups, unit.rstd, unit.step, input_is_scaled);
-  }
-
-  // S > 1: a channel is a row. 16-bit groups longer than the work buffers are taken a few rows at a
-  // time, and converted again in the second pass.
-  __aicore__ inline void ComputeRows(const Unit& unit, const LocalTensor<T>& grad_out_data,
-                                     const LocalTensor<T>& input_data) {
-    const int32_t rows = static_cast<int32_t>(tiling_.D);
-    const int32_t at_once = kIsFloat<T> ? rows : MinOf(tiling_.work_rows, rows);
-    const bool whole = at_once == rows;
-    const int32_t groups = whole ? unit.groups : 1;
-    for (int32_t row = 0; row < rows; row += at_once) {
-      const int32_t count = MinOf(rows - row, at_once);
-      const int32_t at = row * tiling_.row_pitch;
-      FirstPass(unit, groups, grad_out_data[at], input_data[at], row, count);
-    }
-    FinishSums(unit);
-    if (!tiling_.want_input) return;
-    for (int32_t row = 0; row < rows; row += at_once) {
-      const int32_t count = MinOf(rows - row, at_once);
-      const int32_t at = row * tiling_.row_pitch;
-      SecondPass(unit, groups, grad_out_data[at], input_data[at], row, count, !whole);
-    }
-  }
-
-  __aicore__ inline void FirstPass(const Unit& unit, int32_t groups, const LocalTensor<T>& grad_out,
-                                   const LocalTensor<T>& input, int32_t row, int32_t rows) {
-    const int32_t pitch = tiling_.row_pitch;
-    const int32_t group_elems = rows * pitch;
-    ToFloat(passes_.GradOut(grad_out), grad_out, groups * group_elems);
-    if (context_.NeedProductSums()) {
-      passes_.Centre(input, unit.mean, groups, group_elems, unit.step);
-    } else {
-      Order();
-    }
-    // Sums of all groups at once where one group's follow the other's without a gap.
-    const bool joined = rows == tiling_.channel_pitch;
-    const int32_t parts = joined ? 1 : groups;
-    const int32_t part_rows = joined ? groups * rows : rows;
-    for (int32_t part = 0; part < parts; ++part) {
-      const int32_t at = part * tiling_.channel_pitch + row;
-      const LocalTensor<float> grad_out_part = passes_.GradOut(grad_out)[part * group_elems];
-      if (context_.NeedGradOutSums()) {
-        SumRows<false>(channel_sums_[at], grad_out_part, grad_out_part, part_rows, pitch,
-                       passes_.scratch, passes_.scratch_elems);
-      }
-      if (context_.NeedProductSums()) {
-        SumRows<true>(channel_products_[at], grad_out_part,
-                      passes_.Input(input)[part * group_elems], part_rows, pitch, passes_.scratch,
-                      passes_.scratch_elems);
-      }
-    }
-  }
-
-  // From sums a channel to this core's share of grad_bias and grad_weight and to the coefficients
-  // of grad_input.
-  __aicore__ inline void FinishSums(const Unit& unit) {
-    const int32_t pitch = tiling_.channel_pitch;
-    const int32_t count = unit.groups * pitch;
-    if (context_.NeedProductSums()) {
-      BroadcastRows<MultiplyOp>(channel_products_, channel_products_, unit.rstd, unit.groups, pitch,
-                                unit.step);
-      Order();
-    }
-    if (tiling_.want_input) {
-      AscendC::Mul(weighted_, channel_sums_, unit.weight, count);
-      Order();
-      SumRows<false>(packed_, weighted_, weighted_, unit.groups, pitch, passes_.scratch,
-                     passes_.scratch_elems);
-      SumRows<true>(packed_[packed_elems_], channel_products_, unit.weight, unit.groups, pitch,
-                    passes_.scratch, passes_.scratch_elems);
-      MakeCoefficients(unit, false);
-      BroadcastRows<MultiplyOp>(weighted_, unit.weight, unit.rstd, unit.groups, pitch, unit.step);
-      Order();
-      FillBlocks(channel_blocks_, weighted_, count);
-    }
-    if (tiling_.want_bias) {
-      FoldRows(channel_sums_, unit.n_count, unit.width);
-      AscendC::Add(unit.sums, unit.sums, channel_sums_, unit.width);
-    }
-    if (tiling_.want_weight) {
-      FoldRows(channel_products_, unit.n_count, unit.width);
-      AscendC::Add(unit.product_sums, unit.product_sums, channel_products_, unit.width);
-    }
-    Order();
-  }
-
-  __aicore__ inline void SecondPass(const Unit& unit, int32_t groups,
-                                    const LocalTensor<T>& grad_out_data,
-                                    const LocalTensor<T>& input_data, int32_t row, int32_t rows,
-                                    bool again) {
-    const int32_t pitch = tiling_.row_pitch;
-    const int32_t group_elems = rows * pitch;
-    const LocalTensor<float> grad_out = passes_.GradOut(grad_out_data);
-    const LocalTensor<float> input = passes_.Input(input_data);
-    if (again) {
-      ToFloat(grad_out, grad_out_data, groups * group_elems);
-      passes_.Centre(input_data, unit.mean, groups, group_elems, unit.step);
-    }
-    BroadcastRows<ScaleShiftOp>(input, Scale(unit), coefficients_, groups, group_elems, 1);
-    Order();
-    const bool joined = rows == tiling_.channel_pitch;
-    const int32_t parts = joined ? 1 : groups;
-    for (int32_t part = 0; part < parts; ++part) {
-      const int32_t at = part * group_elems;
-      const int32_t channel = part * tiling_.channel_pitch + row;
-      BroadcastRows<AddProductOp>(input[at], grad_out[at], channel_blocks_[channel * kBlockLanes],
-                                  joined ? groups * rows : rows, pitch, 1);
-    }
-    Order();
-    FromFloat(input_data, input, groups * group_elems);
-    Order();
-  }
-
   __aicore__ inline void Flush(const Cursor& cursor) {
     if (!context_.WantSums()) return;
     const int32_t groups = static_cast<int32_t>(WindowEndG(cursor) - cursor.window_g);
@@ -473,14 +282,11 @@ class GroupTiles {
   Context<T>& context_;
   const GroupNormGradTiling& tiling_;
   Ring<T> ring_;
-  Passes<T> passes_;
-  LocalTensor<float> vectors_, channel_sums_, channel_products_, weighted_;  // one value a channel
-  LocalTensor<float> repeated_weight_, channel_blocks_;
-  LocalTensor<float> packed_, coefficients_;  // one value, one block a group
+  TileUnits<T> units_;
+  LocalTensor<float> repeated_weight_;
   LocalTensor<float> window_sums_, weight_;
   LocalTensor<float> statistics_, statistics_packed_, mean_, rstd_;
   LocalTensor<T> statistics_staging_, weight_staging_;
-  int32_t packed_elems_;
   int32_t statistics_step_ = 1;
   int64_t repeated_g_ = -1;
   int64_t n_begin_, n_end_, g_begin_, g_end_;

@@ -7,6 +7,11 @@
 
 namespace group_norm_grad {
 
+// Which half of the 16 bank groups of 2201 a buffer starts in. Two buffers that an instruction
+// reads together start in different halves, and the one that it writes starts where one of them
+// does: then no repeat waits for a bank.
+enum class BankHalf : int32_t { kFirst = 0, kSecond = 1 };
+
 // Hands out the unified buffer front to back; every buffer starts on a bank row of 32 bytes.
 class UbArena {
  public:
@@ -19,6 +24,13 @@ class UbArena {
     const int32_t at = used_;
     used_ += RoundUpTo<kBlockBytes>(elems * static_cast<int32_t>(sizeof(T)));
     return buffer_.template GetWithOffset<T>(elems, at);
+  }
+
+  template <class T>
+  __aicore__ inline LocalTensor<T> Take(int32_t elems, BankHalf half) {
+    used_ =
+        RoundUpTo<kBankGroupsBytes>(used_) + static_cast<int32_t>(half) * (kBankGroupsBytes / 2);
+    return Take<T>(elems);
   }
 
   // Everything handed out so far is free again, once no pipe uses it any more.
@@ -78,8 +90,8 @@ class Ring {
   __aicore__ inline void Init(AscendC::TPipe* pipe, UbArena& arena, int32_t slots, int32_t elems) {
     slots_ = slots;
     for (int32_t i = 0; i < slots; ++i) {
-      grad_out_[i] = arena.Take<T>(elems);
-      input_[i] = arena.Take<T>(elems);
+      grad_out_[i] = arena.Take<T>(elems, BankHalf::kFirst);
+      input_[i] = arena.Take<T>(elems, BankHalf::kSecond);
       loaded_[i] = pipe->AllocEventID<AscendC::HardEvent::MTE2_V>();
       read_[i] = pipe->AllocEventID<AscendC::HardEvent::V_MTE2>();
       computed_[i] = pipe->AllocEventID<AscendC::HardEvent::V_MTE3>();

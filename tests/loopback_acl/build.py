@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from setup_npu import kernel_id_flag
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("LOOPBACK_ACL_CACHE", ROOT / "build" / "loopback_acl"))
@@ -253,7 +255,14 @@ def kernel(libraries: Path, sanitizer: str | None = None) -> Path:
     includes = [*acl_include_dirs(), HERE, ROOT, kernels / "executor" / "include"]
     flags = [f"-I{path}" for path in includes]
     optimise = "-O1" if sanitizer else "-O2"  # sanitized code compiles slowly
-    flags += ["-std=c++20", optimise, "-ffp-contract=off", "-fvisibility=hidden", "-Wno-restrict"]
+    flags += [
+        "-std=c++20",
+        optimise,
+        kernel_id_flag(),
+        "-ffp-contract=off",
+        "-fvisibility=hidden",
+        "-Wno-restrict",
+    ]
     if sanitizer:
         flags += [f"-fsanitize={sanitizer}"]
 

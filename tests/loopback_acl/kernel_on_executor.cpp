@@ -108,8 +108,8 @@ __attribute__((visibility("default"))) int32_t GroupNormGradKernelLaunch(
   return aclrtLaunchHostFunc(stream, RunAndDelete, call);
 }
 
-__attribute__((visibility("default"))) uint64_t GroupNormGradKernelTilingBytes(void) {
-  return sizeof(group_norm_grad::GroupNormGradTiling);
+__attribute__((visibility("default"))) const char* GroupNormGradKernelId(void) {
+  return GROUP_NORM_GRAD_KERNEL_ID;
 }
 
 __attribute__((visibility("default"))) uint64_t LoopbackKernelCalls(void) {
