@@ -304,6 +304,7 @@ def plot(runs: Sequence[Run], options: argparse.Namespace, path: Path) -> None:
     """Loss curves above, distances from the first run's curve below."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import MaxNLocator
 
     figure, (above, below) = pyplot.subplots(
         2, 1, figsize=(8, 7), sharex=True, layout="constrained"
@@ -321,6 +322,8 @@ def plot(runs: Sequence[Run], options: argparse.Namespace, path: Path) -> None:
     )
     below.set(xlabel="epoch", ylabel=f"distance from {runs[0].name}")
     below.set_yscale("symlog", linthresh=1e-7)
+    below.set_ylim(bottom=0)
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
     above.legend()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
