@@ -7,6 +7,8 @@
 #include <c10/core/impl/alloc_cpu.h>
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
@@ -69,8 +71,19 @@ class Workspace {
   std::unique_ptr<char, Free> data_;
 };
 
+// The second cache of this processor, or what a processor has at least.
+inline int64_t L2Bytes() {
+  int64_t bytes = 0;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#endif
+  return std::max(bytes, Machine().l2_bytes);
+}
+
 inline Machine ThisMachine(int64_t pair_elems, int64_t numel) {
+  static const int64_t l2_bytes = L2Bytes();
   Machine machine;
+  machine.l2_bytes = l2_bytes;
   machine.pair_elems = pair_elems;
   machine.threads = numel < 2 * kGrainElems || at::in_parallel_region() ? 1 : at::get_num_threads();
   return machine;
@@ -148,6 +161,23 @@ class ChannelValues {
 // A thread's scratch, with a cache line between it and the next one's.
 inline int64_t PaddedScratchBytes(int64_t bytes) { return (bytes + 127) / 64 * 64; }
 
+// glibc takes a block of this size from the system at every allocation and gives it back when it is
+// freed, so that a large result is always paged in afresh.
+constexpr int64_t kFreshBytes = 32 << 20;
+
+// Has a large result paged in by huge pages, where the system offers them: a page is a fault, and
+// small ones take longer than the kernel that writes them. Advice only: nothing depends on it.
+inline void AdviseHugePages(const at::Tensor& result) {
+#ifdef MADV_HUGEPAGE
+  if (!result.defined() || static_cast<int64_t>(result.nbytes()) < kFreshBytes) return;
+  static const uintptr_t page = sysconf(_SC_PAGESIZE);
+  const auto begin = reinterpret_cast<uintptr_t>(result.mutable_data_ptr());
+  const uintptr_t first = (begin + page - 1) / page * page;
+  madvise(reinterpret_cast<void*>(first), (begin + result.nbytes() - first) / page * page,
+          MADV_HUGEPAGE);
+#endif
+}
+
 // The layout of the results: input's, if its shape begins with N, C.
 inline at::MemoryFormat FormatOf(const at::Tensor& input, int64_t N, int64_t C) {
   return input.dim() >= 2 && input.size(0) == N && input.size(1) == C
@@ -156,14 +186,9 @@ inline at::MemoryFormat FormatOf(const at::Tensor& input, int64_t N, int64_t C) 
 }
 
 // Whether the kernels walk rows of channels. One channel or one position a sample makes both
-// layouts the same memory: then only groups narrower than a step are walked so, several at once.
-inline bool IsChannelsLastWalk(const Problem& problem, at::MemoryFormat format,
-                               const KernelTable& table) {
-  if (problem.S == 1) {
-    const int64_t acc_bytes = problem.dtype == DType::kFloat64 ? 8 : 4;
-    return problem.D() * acc_bytes < 2 * table.vector_bytes;
-  }
-  return format != at::MemoryFormat::Contiguous && problem.C > 1;
+// layouts the same memory.
+inline bool IsChannelsLastWalk(const Problem& problem, at::MemoryFormat format) {
+  return format != at::MemoryFormat::Contiguous && problem.C > 1 && problem.S > 1;
 }
 
 }  // namespace group_norm_grad::cpu

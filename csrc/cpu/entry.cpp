@@ -137,6 +137,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> group_norm_backward(
   at::Tensor grad_input, grad_weight, grad_bias;
   if (output_mask[kGradInput]) {
     grad_input = at::detail::empty_cpu(input.sizes(), input.scalar_type(), false, format);
+    AdviseHugePages(grad_input);
   }
   if (output_mask[kGradWeight]) grad_weight = at::detail::empty_cpu({C}, weight_type);
   if (output_mask[kGradBias]) grad_bias = at::detail::empty_cpu({C}, weight_type);
@@ -153,8 +154,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> group_norm_backward(
           ? grad_out.expect_contiguous(format)
           : c10::MaybeOwned<at::Tensor>::owned(grad_out.reshape(input.sizes()).contiguous(format));
   const auto run = problem.dtype == DType::kFloat64 ? Backward<double> : Backward<float>;
-  run(problem, IsChannelsLastWalk(problem, format, Kernels()), *grad_out_dense, *input_dense, mean,
-      rstd, weight, grad_input, grad_weight, grad_bias);
+  run(problem, IsChannelsLastWalk(problem, format), *grad_out_dense, *input_dense, mean, rstd,
+      weight, grad_input, grad_weight, grad_bias);
   return {std::move(grad_input), std::move(grad_weight), std::move(grad_bias)};
 }
 

@@ -67,6 +67,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> group_norm_forward(
 
   const at::MemoryFormat format = FormatOf(input, N, C);
   at::Tensor output = at::detail::empty_cpu(input.sizes(), input.scalar_type(), false, format);
+  AdviseHugePages(output);
   at::Tensor mean = at::detail::empty_cpu({N, group}, stat_type);
   at::Tensor rstd = at::detail::empty_cpu({N, group}, stat_type);
   if (N == 0 || C == 0 || HxW == 0) {
@@ -77,8 +78,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> group_norm_forward(
   }
   const auto dense = input.expect_contiguous(format);
   const auto run = problem.dtype == DType::kFloat64 ? Forward<double> : Forward<float>;
-  run(problem, IsChannelsLastWalk(problem, format, Kernels()), eps, *dense, weight, bias, output,
-      mean, rstd);
+  run(problem, IsChannelsLastWalk(problem, format), eps, *dense, weight, bias, output, mean, rstd);
   return {std::move(output), std::move(mean), std::move(rstd)};
 }
 

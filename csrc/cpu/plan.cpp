@@ -10,10 +10,12 @@ namespace {
 
 constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Channels of a channels-last block: enough to fill whole cache lines and to run the vectors, few
-// enough that the block's per-channel arrays stay in the first cache.
-constexpr int64_t kBlockChannels = 512;
-constexpr int64_t kLeastRowBytes = 256;
+// Channels of a channels-last block whose arrays by channel stay in the first two caches.
+constexpr int64_t kBlockChannels = 2048;
+// A block that stays in the second cache between the passes is worth a part of each row down to
+// this width. Narrower parts are not: the prefetchers lose them, and where rows lie a power of two
+// apart they share few of the cache's sets.
+constexpr int64_t kLeastRowBytes = 1024;
 
 // Rows shorter than this cost more in their last steps and their horizontal sums than a weight for
 // each element does.
@@ -21,33 +23,34 @@ constexpr int64_t kFlatRowElems = 16;
 // Elements whose per-element arrays a flat task keeps, which is what the first cache holds beside
 // the data.
 constexpr int64_t kFlatElems = 1024;
-// Samples summed per element before they go to the partial sums; small enough for many tasks.
-constexpr int64_t kFlatSamples = 32;
+// Blocks of samples, each summed by element before it goes to the partial sums: few, for what a
+// block costs at its ends, but enough for the threads.
+constexpr int64_t kFlatSampleBlocks = 16;
+constexpr int64_t kMostFlatSamples = 64;
+// Samples from which on rows of up to kFlatRowElems are worth it.
+constexpr int64_t kLeastFlatSamples = 64;
 
-// The groups of one sample that a channels-last task takes, when it reads `tensors` tensors twice.
+// The groups of one sample that a channels-last task takes when it reads `tensors` tensors twice:
+// all, or blocks of equal size.
 int64_t ChannelsLastGroups(const Problem& problem, const Machine& machine, int64_t tensors) {
   const int64_t row_bytes = problem.D() * SizeOf(problem.dtype);
-  // What the task reads twice stays in the second cache in between, if that leaves rows of whole
-  // lines.
   const int64_t in_l2 = machine.l2_bytes * 3 / 4 / (tensors * problem.S * row_bytes);
-  const int64_t whole_lines = CeilDiv(kLeastRowBytes, row_bytes);
-  const int64_t most = std::max<int64_t>(kBlockChannels / problem.D(), 1);
-  const int64_t groups = in_l2 >= whole_lines ? std::min(in_l2, most) : most;
-  return std::clamp<int64_t>(groups, 1, problem.G);
+  int64_t groups = std::max<int64_t>(kBlockChannels / problem.D(), 1);
+  if (in_l2 * row_bytes >= kLeastRowBytes) groups = std::min(groups, in_l2);
+  return CeilDiv(problem.G, CeilDiv(problem.G, groups));
 }
 
 // Weights an element are worth their preparation when several samples share them, or when rows are
 // shorter than a step.
 bool IsFlat(const Problem& problem, const Machine& machine) {
-  return problem.D() * problem.S >= machine.pair_elems &&
-         (problem.S < machine.pair_elems ||
-          (problem.S < kFlatRowElems && problem.N >= 2 * kFlatSamples));
+  return problem.S < machine.pair_elems ||
+         (problem.S < kFlatRowElems && problem.N >= kLeastFlatSamples);
 }
 
 void PlanFlat(const Problem& problem, Plan& plan) {
   plan.schedule = Schedule::kFusedFlat;
   plan.groups = std::clamp<int64_t>(kFlatElems / (problem.D() * problem.S), 1, problem.G);
-  plan.samples = std::clamp<int64_t>(problem.N / kFlatSamples, 1, kFlatSamples);
+  plan.samples = std::clamp<int64_t>(problem.N / kFlatSampleBlocks, 1, kMostFlatSamples);
   plan.sample_blocks = CeilDiv(problem.N, plan.samples);
 }
 

@@ -30,7 +30,7 @@ struct Machine {
 // float; the chunks are then added with their rounding errors kept. So the error does not grow with
 // S, and no schedule changes a bit.
 constexpr int64_t kRowChunkElems = 4096;
-constexpr int64_t kChannelsLastChunkRows = 64;
+constexpr int64_t kChannelsLastChunkRows = 68;  // four times an odd number: see ForRows
 
 struct Plan {
   Schedule schedule = Schedule::kFusedRows;

@@ -30,9 +30,6 @@ struct ChannelArrays {
   }
 };
 
-// Rows taken together, so that the per-channel arrays are loaded and stored once for all of them.
-constexpr int kRowsAtOnce = 4;
-
 // centred, plain += the sums over kRows rows of a block of channels.
 template <typename T, bool kCentred, int kRows, typename Access>
 void SumRows(const Access& access, const T* grad_out, const T* input, int64_t stride, int64_t width,
@@ -101,7 +98,12 @@ struct ChannelBlock {
   template <typename ValueOf>
   void Spread(A* lanes, A* by_channel, const ValueOf& value_of) const {
     A* out = Steps<T>::SameOrder(width) ? lanes : by_channel;
-    for (int64_t g = 0; g < groups; ++g) std::fill_n(out + g * D, D, value_of(g));
+    WithGroupWidth(D, [&](auto width_of) {
+      for (int64_t g = 0; g < groups; ++g) {
+        const A value = value_of(g);
+        for (int64_t d = 0; d < width_of; ++d) out[g * width_of + d] = value;
+      }
+    });
     ToLanes(out, lanes);
   }
 
@@ -127,9 +129,14 @@ struct ChannelBlock {
     Spread(arrays.slope, arrays.by_channel[0], [&](int64_t g) { return slopes_of(g).centred; });
     Spread(arrays.constant, arrays.by_channel[0], [&](int64_t g) { return slopes_of(g).constant; });
     A* scale = Steps<T>::SameOrder(width) ? arrays.scale : arrays.by_channel[0];
-    for (int64_t g = 0; g < groups; ++g) {
-      for (int64_t c = g * D; c < (g + 1) * D; ++c) scale[c] = rstd[g] * weight[c];
-    }
+    WithGroupWidth(D, [&](auto width_of) {
+      for (int64_t g = 0; g < groups; ++g) {
+        const A rstd_of = rstd[g];
+        for (int64_t d = 0; d < width_of; ++d) {
+          scale[g * width_of + d] = rstd_of * weight[g * width_of + d];
+        }
+      }
+    });
     ToLanes(scale, arrays.scale);
   }
 
@@ -137,17 +144,11 @@ struct ChannelBlock {
   void SumChunk(int64_t chunk, const A* mean_of, A* centred, A* plain) const {
     std::fill_n(centred, Padded(), A(0));
     std::fill_n(plain, Padded(), A(0));
-    const int64_t end = ChunkEnd(chunk);
     WithAccess<T>(width, [&](const auto& access) {
-      int64_t s = ChunkBegin(chunk);
-      for (; s + kRowsAtOnce <= end; s += kRowsAtOnce) {
-        SumRows<T, kCentred, kRowsAtOnce>(access, grad_out + s * C, input + s * C, C, width,
-                                          mean_of, centred, plain);
-      }
-      for (; s < end; ++s) {
-        SumRows<T, kCentred, 1>(access, grad_out + s * C, input + s * C, C, width, mean_of, centred,
-                                plain);
-      }
+      ForRows(ChunkBegin(chunk), ChunkEnd(chunk), [&](int64_t s, int64_t apart, auto rows) {
+        SumRows<T, kCentred, rows>(access, grad_out + s * C, input + s * C, apart * C, width,
+                                   mean_of, centred, plain);
+      });
     });
   }
 
@@ -162,6 +163,30 @@ struct ChannelBlock {
   template <typename ChunkSums>
   void Finish(const ChannelArrays<A>& arrays, const ChunkSums& chunk_sums,
               Slopes<A>* slopes) const {
+    const A *sum_centred = arrays.centred, *sum_plain = arrays.plain;
+    if (args.plan.chunks == 1) {
+      chunk_sums(0);
+      sum_centred = arrays.chunk_centred;
+      sum_plain = arrays.chunk_plain;
+    } else {
+      AddChunks(arrays, chunk_sums);
+    }
+    const A* all_centred = ByChannel(sum_centred, arrays.by_channel[0]);
+    const A* all_plain = ByChannel(sum_plain, arrays.by_channel[1]);
+    WithGroupWidth(D, [&](auto width_of) {
+      for (int64_t g = 0; g < groups; ++g) {
+        const int64_t first = g * width_of;
+        WritePartials<A>(args, n, channel + first, all_centred + first, all_plain + first, width_of,
+                         rstd[g]);
+        if (grad_input == nullptr) continue;
+        slopes[g] = GroupSlopes<A>(weight + first, all_centred + first, all_plain + first, width_of,
+                                   S, rstd[g]);
+      }
+    });
+  }
+
+  template <typename ChunkSums>
+  void AddChunks(const ChannelArrays<A>& arrays, const ChunkSums& chunk_sums) const {
     const int64_t padded = Padded();
     for (A* array : {arrays.centred, arrays.plain, arrays.centred_error, arrays.plain_error}) {
       std::fill_n(array, padded, A(0));
@@ -173,30 +198,14 @@ struct ChannelBlock {
     }
     SettleExactly(arrays.centred, arrays.centred_error, padded);
     SettleExactly(arrays.plain, arrays.plain_error, padded);
-    const A* all_centred = ByChannel(arrays.centred, arrays.by_channel[0]);
-    const A* all_plain = ByChannel(arrays.plain, arrays.by_channel[1]);
-    for (int64_t g = 0; g < groups; ++g) {
-      const A* centred = all_centred + g * D;
-      const A* plain = all_plain + g * D;
-      AddToPartials(args, n, channel + g * D, centred, plain, D, rstd[g], true);
-      if (grad_input != nullptr) {
-        slopes[g] = GroupSlopes(weight + g * D, centred, plain, D, S, rstd[g]);
-      }
-    }
   }
 
   void Apply(int64_t chunk, const ChannelArrays<A>& arrays) const {
-    const int64_t end = ChunkEnd(chunk);
     WithAccess<T>(width, [&](const auto& access) {
-      int64_t s = ChunkBegin(chunk);
-      for (; s + kRowsAtOnce <= end; s += kRowsAtOnce) {
-        ApplyRows<T, kRowsAtOnce>(access, grad_out + s * C, input + s * C, grad_input + s * C, C,
-                                  width, arrays);
-      }
-      for (; s < end; ++s) {
-        ApplyRows<T, 1>(access, grad_out + s * C, input + s * C, grad_input + s * C, C, width,
-                        arrays);
-      }
+      ForRows(ChunkBegin(chunk), ChunkEnd(chunk), [&](int64_t s, int64_t apart, auto rows) {
+        ApplyRows<T, rows>(access, grad_out + s * C, input + s * C, grad_input + s * C, apart * C,
+                           width, arrays);
+      });
     });
   }
 };

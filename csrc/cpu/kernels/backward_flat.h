@@ -31,57 +31,123 @@ struct FlatGroup {
         sum_bias(scratch + 3 * padded) {}
 };
 
-// Sums of one group of one sample, adding each element's to the group's sums over the samples.
-template <typename T, bool kFirst>
-Slopes<AccOf<T>> SumFlat(const FlatGroup<T>& group, const T* grad_out, const T* input, int64_t M,
-                         AccOf<T> mean, AccOf<T> rstd) {
-  using A = AccOf<T>;
-  constexpr int64_t kStep = kPair<A>;
-  const Pair<A> mean_pair(mean), rstd_pair(rstd);
-  ExactSum<A> of_centred, of_plain;
-  const int64_t padded = RoundUp(M, kStep);
-  for (int64_t begin = 0; begin < padded; begin += kFlatChunkSteps * kStep) {
-    Pair<A> centred, plain;
-    for (int64_t slot = begin; slot < std::min(padded, begin + kFlatChunkSteps * kStep);
-         slot += kStep) {
-      const int64_t element = std::min(slot, M - kStep);
-      const Pair<A> dy = Load(grad_out + element);
-      const Pair<A> xhat = (Load(input + element) - mean_pair) * rstd_pair;
-      const Pair<A> weighted = Load(group.counted + slot) * dy;
-      plain = plain + weighted;
-      centred = MulAdd(weighted, xhat, centred);
-      if constexpr (kFirst) {
-        Store(group.sum_weight + slot, dy * xhat);
-        Store(group.sum_bias + slot, dy);
-      } else {
-        Store(group.sum_weight + slot, MulAdd(dy, xhat, Load(group.sum_weight + slot)));
-        Store(group.sum_bias + slot, Load(group.sum_bias + slot) + dy);
-      }
-    }
-    of_centred.Add(Sum(centred));
-    of_plain.Add(Sum(plain));
-  }
-  const A scale = A(1) / static_cast<A>(M);
-  return {-(of_centred.Value() * scale) * rstd * rstd, -(of_plain.Value() * scale) * rstd};
-}
+// One group of up to kFlatSamplesAtOnce samples, which share the loads and stores of the arrays by
+// element.
+constexpr int64_t kFlatSamplesAtOnce = 2;
 
 template <typename T>
-void ApplyFlat(const FlatGroup<T>& group, const T* grad_out, const T* input, T* grad_input,
-               int64_t M, AccOf<T> mean, AccOf<T> rstd, Slopes<AccOf<T>> slopes) {
+struct FlatData {
   using A = AccOf<T>;
-  const Pair<A> mean_pair(mean), rstd_pair(rstd);
-  const Pair<A> centred(slopes.centred), constant(slopes.constant);
+  const T *grad_out, *input;
+  T* grad_input;
+  const A *mean, *rstd;
+  int64_t sample_elems, sample_groups;  // from one sample to the next
+};
+
+// Sums of the group, adding each element's to the group's sums over the samples.
+template <typename T, int kSamples, typename Access>
+void SumFlat(const Access& access, const FlatGroup<T>& group, const FlatData<T>& data, int64_t M,
+             Slopes<AccOf<T>>* slopes) {
+  using A = AccOf<T>;
+  constexpr int64_t kStep = kPair<A>;
+  const int64_t padded = RoundUp(M, kStep), last = std::max<int64_t>(M - kStep, 0);
+  Pair<A> mean[kSamples], rstd[kSamples];
+  ExactSum<A> of_centred[kSamples], of_plain[kSamples];
+  for (int n = 0; n < kSamples; ++n) {
+    mean[n] = Pair<A>(data.mean[n * data.sample_groups]);
+    rstd[n] = Pair<A>(data.rstd[n * data.sample_groups]);
+  }
+  for (int64_t begin = 0; begin < padded; begin += kFlatChunkSteps * kStep) {
+    Pair<A> centred[kSamples], plain[kSamples];
+    const int64_t end = std::min(padded, begin + kFlatChunkSteps * kStep);
+    for (int64_t slot = begin; slot < end; slot += kStep) {
+      const int64_t element = std::min(slot, last);
+      const Pair<A> counted = Load(group.counted + slot);
+      Pair<A> sum_weight = Load(group.sum_weight + slot), sum_bias = Load(group.sum_bias + slot);
+      for (int n = 0; n < kSamples; ++n) {
+        const int64_t at = n * data.sample_elems + element;
+        const Pair<A> dy = access.Get(data.grad_out + at);
+        const Pair<A> xhat = (access.Get(data.input + at) - mean[n]) * rstd[n];
+        const Pair<A> weighted = counted * dy;
+        plain[n] = plain[n] + weighted;
+        centred[n] = MulAdd(weighted, xhat, centred[n]);
+        sum_weight = MulAdd(dy, xhat, sum_weight);
+        sum_bias = sum_bias + dy;
+      }
+      Store(group.sum_weight + slot, sum_weight);
+      Store(group.sum_bias + slot, sum_bias);
+    }
+    for (int n = 0; n < kSamples; ++n) {
+      const auto [sum_centred, sum_plain] = Sums(centred[n], plain[n]);
+      of_centred[n].Add(sum_centred);
+      of_plain[n].Add(sum_plain);
+    }
+  }
+  const A scale = A(1) / static_cast<A>(M);
+  for (int n = 0; n < kSamples; ++n) {
+    const A r = data.rstd[n * data.sample_groups];
+    slopes[n] = {-(of_centred[n].Value() * scale) * r * r, -(of_plain[n].Value() * scale) * r};
+  }
+}
+
+template <typename T, int kSamples, typename Access>
+void ApplyFlat(const Access& access, const FlatGroup<T>& group, const FlatData<T>& data, int64_t M,
+               const Slopes<AccOf<T>>* slopes) {
+  using A = AccOf<T>;
+  Pair<A> mean[kSamples], rstd[kSamples], centred[kSamples], constant[kSamples];
+  for (int n = 0; n < kSamples; ++n) {
+    mean[n] = Pair<A>(data.mean[n * data.sample_groups]);
+    rstd[n] = Pair<A>(data.rstd[n * data.sample_groups]);
+    centred[n] = Pair<A>(slopes[n].centred);
+    constant[n] = Pair<A>(slopes[n].constant);
+  }
   Steps<T>::ForEach(
       M, [&](int64_t slot, int64_t element) __attribute__((always_inline)) {
-        const Pair<A> scale = Load(group.weight + slot) * rstd_pair;
-        const Pair<A> x = Load(input + element) - mean_pair;
-        Store(grad_input + element,
-              MulAdd(scale, Load(grad_out + element), MulAdd(centred, x, constant)));
+        const Pair<A> weight = Load(group.weight + slot);
+        for (int n = 0; n < kSamples; ++n) {
+          const int64_t at = n * data.sample_elems + element;
+          const Pair<A> x = access.Get(data.input + at) - mean[n];
+          access.Put(data.grad_input + at, MulAdd(weight * rstd[n], access.Get(data.grad_out + at),
+                                                  MulAdd(centred[n], x, constant[n])));
+        }
       });
 }
 
-// One task is a block of groups of a block of samples; a group has at least one step of elements.
-// Within a sample the groups are taken in turn, which is the order of memory.
+template <typename T, int kSamples, typename Access>
+void PassFlat(const Access& access, const FlatGroup<T>& group, const FlatData<T>& data, int64_t M) {
+  Slopes<AccOf<T>> slopes[kSamples];
+  SumFlat<T, kSamples>(access, group, data, M, slopes);
+  if (data.grad_input != nullptr) ApplyFlat<T, kSamples>(access, group, data, M, slopes);
+}
+
+// The group's part of the partial weight gradients, from output element `to` on: what a channel's S
+// elements have. by_element: A (padded M).
+template <typename T>
+void FinishFlat(const FlatGroup<T>& group, int64_t M, int64_t S, AccOf<T>* by_element, int64_t to,
+                const BackwardArgs& args) {
+  using A = AccOf<T>;
+  const auto finish = [&](const A* lanes, void* partial) {
+    if (partial == nullptr) return;
+    Steps<T>::ToElements(lanes, by_element, M);
+    A* out = static_cast<A*>(partial) + to;
+    if (S == 1) {
+      std::copy_n(by_element, M, out);
+      return;
+    }
+    for (int64_t d = 0; d * S < M; ++d) {
+      Pair<A> sum;
+      for (int64_t at = 0; at < S; at += kPair<A>) {
+        sum = sum + LoadFirst(by_element + d * S + at, std::min(S - at, kPair<A>));
+      }
+      out[d] = Sum(sum);
+    }
+  };
+  finish(group.sum_weight, args.partial_weight);
+  finish(group.sum_bias, args.partial_bias);
+}
+
+// One task is a block of groups of a block of samples. Within a sample the groups are taken in
+// turn, which is the order of memory.
 template <typename T>
 void FusedFlat(const BackwardArgs& args, int64_t begin, int64_t end, void* scratch) {
   using A = AccOf<T>;
@@ -103,40 +169,39 @@ void FusedFlat(const BackwardArgs& args, int64_t begin, int64_t end, void* scrat
       for (int64_t d = 0; d < D; ++d) {
         std::fill_n(by_element + d * S, S, weight[(first_g + i) * D + d]);
       }
+      std::fill_n(by_element + M, padded - M, A(0));
       Steps<T>::ToLanes(by_element, group.weight, M);
       std::copy_n(group.weight, padded, group.counted);
-      for (int64_t again = 0; again < padded - M; ++again) {
+      // The elements that the step in front has; a group narrower than a step has none.
+      for (int64_t again = 0; M > kPair<A> && again < padded - M; ++again) {
         group.counted[padded - kPair<A> + LaneOf<T>(again)] = A(0);
       }
+      std::fill_n(group.sum_weight, padded, A(0));
+      std::fill_n(group.sum_bias, padded, A(0));
     }
-    for (int64_t n = first_n; n < last_n; ++n) {
-      for (int64_t i = 0; i < groups; ++i) {
-        const FlatGroup<T> group = group_of(i);
-        const int64_t ng = n * G + first_g + i, at = ng * M;
-        const A mean = static_cast<const A*>(args.mean)[ng];
-        const A rstd = static_cast<const A*>(args.rstd)[ng];
-        const T* grad_out = static_cast<const T*>(args.grad_out) + at;
-        const T* input = static_cast<const T*>(args.input) + at;
-        const auto sum = n == first_n ? SumFlat<T, true> : SumFlat<T, false>;
-        const Slopes<A> slopes = sum(group, grad_out, input, M, mean, rstd);
-        if (args.grad_input == nullptr) continue;
-        ApplyFlat<T>(group, grad_out, input, static_cast<T*>(args.grad_input) + at, M, mean, rstd,
-                     slopes);
-      }
-    }
-    const auto finish = [&](const A* lanes, void* partial, int64_t i) {
-      if (partial == nullptr) return;
-      Steps<T>::ToElements(lanes, by_element, M);
-      A* out = static_cast<A*>(partial) + block * C + (first_g + i) * D;
-      for (int64_t d = 0; d < D; ++d) {
-        A sum = 0;
-        for (int64_t s = 0; s < S; ++s) sum += by_element[d * S + s];
-        out[d] = sum;
-      }
+    const auto pass = [&](int64_t n, auto samples) {
+      WithAccess<T>(M, [&](const auto& access) {
+        for (int64_t i = 0; i < groups; ++i) {
+          const int64_t ng = n * G + first_g + i, at = ng * M;
+          const FlatData<T> data{
+              static_cast<const T*>(args.grad_out) + at,
+              static_cast<const T*>(args.input) + at,
+              args.grad_input == nullptr ? nullptr : static_cast<T*>(args.grad_input) + at,
+              static_cast<const A*>(args.mean) + ng,
+              static_cast<const A*>(args.rstd) + ng,
+              G * M,
+              G};
+          PassFlat<T, samples>(access, group_of(i), data, M);
+        }
+      });
     };
+    int64_t n = first_n;
+    for (; n + kFlatSamplesAtOnce <= last_n; n += kFlatSamplesAtOnce) {
+      pass(n, std::integral_constant<int, kFlatSamplesAtOnce>());
+    }
+    for (; n < last_n; ++n) pass(n, std::integral_constant<int, 1>());
     for (int64_t i = 0; i < groups; ++i) {
-      finish(group_of(i).sum_weight, args.partial_weight, i);
-      finish(group_of(i).sum_bias, args.partial_bias, i);
+      FinishFlat<T>(group_of(i), M, S, by_element, block * C + (first_g + i) * D, args);
     }
   }
 }

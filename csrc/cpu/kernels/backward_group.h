@@ -22,8 +22,12 @@ constexpr int64_t kGroupChannels = 16;
 // centred, plain: sums over a channel of grad_out * (input - mean) and of grad_out, for the group's
 // D channels.
 template <typename A>
-Slopes<A> GroupSlopes(const A* weight, const A* centred, const A* plain, int64_t D, int64_t S,
-                      A rstd) {
+C10_ALWAYS_INLINE Slopes<A> GroupSlopes(const A* weight, const A* centred, const A* plain,
+                                        int64_t D, int64_t S, A rstd) {
+  const A scale = A(1) / static_cast<A>(D * S);
+  const auto slopes = [&](A sum_centred, A sum_plain) -> Slopes<A> {
+    return {-(sum_centred * scale) * rstd * rstd * rstd, -(sum_plain * scale) * rstd};
+  };
   ExactSum<A> of_centred, of_plain;
   for (int64_t first = 0; first < D; first += kGroupChannels) {
     A sum_centred = 0, sum_plain = 0;
@@ -31,26 +35,25 @@ Slopes<A> GroupSlopes(const A* weight, const A* centred, const A* plain, int64_t
       sum_centred += weight[d] * centred[d];
       sum_plain += weight[d] * plain[d];
     }
+    if (D <= kGroupChannels) return slopes(sum_centred, sum_plain);
     of_centred.Add(sum_centred);
     of_plain.Add(sum_plain);
   }
-  const A scale = A(1) / static_cast<A>(D * S);
-  return {-(of_centred.Value() * scale) * rstd * rstd * rstd, -(of_plain.Value() * scale) * rstd};
+  return slopes(of_centred.Value(), of_plain.Value());
 }
 
+// Writes the group's part of a row of the partial weight gradients.
 template <typename A>
-void AddToPartials(const BackwardArgs& args, int64_t block, int64_t channel, const A* centred,
-                   const A* plain, int64_t D, A rstd, bool first) {
+C10_ALWAYS_INLINE void WritePartials(const BackwardArgs& args, int64_t block, int64_t channel,
+                                     const A* centred, const A* plain, int64_t D, A rstd) {
   A* weight = static_cast<A*>(args.partial_weight);
   A* bias = static_cast<A*>(args.partial_bias);
   const int64_t at = block * args.C + channel;
   if (weight != nullptr) {
-    for (int64_t d = 0; d < D; ++d) {
-      weight[at + d] = (first ? A(0) : weight[at + d]) + centred[d] * rstd;
-    }
+    for (int64_t d = 0; d < D; ++d) weight[at + d] = centred[d] * rstd;
   }
   if (bias != nullptr) {
-    for (int64_t d = 0; d < D; ++d) bias[at + d] = (first ? A(0) : bias[at + d]) + plain[d];
+    for (int64_t d = 0; d < D; ++d) bias[at + d] = plain[d];
   }
 }
 

@@ -51,10 +51,8 @@ C10_ALWAYS_INLINE RowSums<AccOf<T>> SumChunk(const T* grad_out, const T* input, 
     plain2 = plain2 + dy;
     if constexpr (kCentred) centred2 = MulAdd(dy, x, centred2);
   }
-  RowSums<A> sums;
-  sums.plain = Sum(plain + plain2);
-  if constexpr (kCentred) sums.centred = Sum(centred + centred2);
-  return sums;
+  const auto [of_centred, of_plain] = Sums(centred + centred2, plain + plain2);
+  return {of_centred, of_plain};
 }
 
 // grad_input over one chunk of a row.
@@ -139,7 +137,7 @@ Slopes<AccOf<T>> FinishGroup(const RowsOf<T>& rows, int64_t ng, void* scratch,
     centred[d] = of_centred.Value();
     plain[d] = of_plain.Value();
   }
-  AddToPartials(rows.args, ng / rows.G, g * D, centred, plain, D, rows.rstd[ng], true);
+  WritePartials(rows.args, ng / rows.G, g * D, centred, plain, D, rows.rstd[ng]);
   if (rows.grad_input == nullptr) return {};
   return GroupSlopes(rows.weight + g * D, centred, plain, D, rows.S, rows.rstd[ng]);
 }

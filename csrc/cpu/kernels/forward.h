@@ -55,20 +55,14 @@ C10_ALWAYS_INLINE ShiftedSums<AccOf<T>> SumShifted(const T* input, int64_t len, 
       x = (Load(input + len - kStep) - shift_pair) & ElementsFrom<T>(kStep - (len - i));
     } else {
       // The lanes behind the end hold -shift otherwise.
-      T buffer[kStep];
-      std::fill_n(buffer, kStep, static_cast<T>(0));
-      std::copy_n(input, len, buffer);
-      Pair<A> keep = ElementsFrom<T>(len);
-      x = Load(buffer) - shift_pair;
-      x = x - (x & keep);
+      x = LoadFirst(input, len) - shift_pair;
+      x = x - (x & ElementsFrom<T>(len));
     }
     plain = plain + x;
     if constexpr (kSquared) squared = MulAdd(x, x, squared);
   }
-  ShiftedSums<A> sums;
-  sums.plain = Sum(plain + plain2);
-  if constexpr (kSquared) sums.squared = Sum(squared + squared2);
-  return sums;
+  const auto [of_plain, of_squared] = Sums(plain + plain2, squared + squared2);
+  return {of_plain, of_squared};
 }
 
 // Each chunk about its own mean, which a first pass over the chunk finds while it brings it into
@@ -181,11 +175,13 @@ void ForwardFlat(const ForwardArgs& args, int64_t begin, int64_t end, void* scra
         const Pair<A> mean(of.mean), rstd(of.rstd);
         const A* weight = by_element + padded * (1 + 2 * i);
         const A* bias = weight + padded;
-        Steps<T>::ForEach(
-            M, [&](int64_t slot, int64_t element) __attribute__((always_inline)) {
-              Store(output + element, MulAdd(Load(input + element) - mean,
-                                             rstd * Load(weight + slot), Load(bias + slot)));
-            });
+        WithAccess<T>(M, [&](const auto& access) {
+          Steps<T>::ForEach(
+              M, [&](int64_t slot, int64_t element) __attribute__((always_inline)) {
+                access.Put(output + element, MulAdd(access.Get(input + element) - mean,
+                                                    rstd * Load(weight + slot), Load(bias + slot)));
+              });
+        });
       }
     }
   }
@@ -234,7 +230,6 @@ constexpr int64_t kShiftRows = 8;
 template <typename T>
 void ForwardChannelsLast(const ForwardArgs& args, int64_t begin, int64_t end, void* scratch) {
   using A = AccOf<T>;
-  constexpr int kRows = 4;
   const Plan& plan = args.plan;
   const int64_t C = args.C, S = args.S, G = args.G, D = C / G;
   for (int64_t task = begin; task < end; ++task) {
@@ -251,14 +246,10 @@ void ForwardChannelsLast(const ForwardArgs& args, int64_t begin, int64_t end, vo
       std::fill_n(chunk_plain, padded, A(0));
       std::fill_n(chunk_squared, padded, A(0));
       WithAccess<T>(width, [&](const auto& access) {
-        int64_t s = first;
-        for (; s + kRows <= last; s += kRows) {
-          SumShiftedRows<T, kRows>(access, input + s * C, C, width, shift, chunk_plain,
-                                   chunk_squared);
-        }
-        for (; s < last; ++s) {
-          SumShiftedRows<T, 1>(access, input + s * C, C, width, shift, chunk_plain, chunk_squared);
-        }
+        ForRows(first, last, [&](int64_t s, int64_t apart, auto rows) {
+          SumShiftedRows<T, rows>(access, input + s * C, apart * C, width, shift, chunk_plain,
+                                  chunk_squared);
+        });
       });
     };
     std::fill_n(shift, padded, A(0));
@@ -302,15 +293,16 @@ void ForwardChannelsLast(const ForwardArgs& args, int64_t begin, int64_t end, vo
     Steps<T>::ToLanes(by_mean, shift, width);
     Steps<T>::ToLanes(by_scale, plain, width);
     Steps<T>::ToLanes(by_bias, squared, width);
+    const int64_t chunks = (S + kChannelsLastChunkRows - 1) / kChannelsLastChunkRows;
     WithAccess<T>(width, [&](const auto& access) {
-      int64_t left = S;
-      for (; left >= kRows; left -= kRows) {
-        const int64_t at = (plan.in_cache ? S - left : left - kRows) * C;
-        NormaliseRows<T, kRows>(access, input + at, output + at, C, width, shift, plain, squared);
-      }
-      for (; left > 0; --left) {
-        const int64_t at = (plan.in_cache ? S - left : left - 1) * C;
-        NormaliseRows<T, 1>(access, input + at, output + at, C, width, shift, plain, squared);
+      for (int64_t k = 0; k < chunks; ++k) {
+        const int64_t chunk = plan.in_cache ? k : chunks - 1 - k;
+        const int64_t begin = chunk * kChannelsLastChunkRows;
+        ForRows(begin, std::min(begin + kChannelsLastChunkRows, S),
+                [&](int64_t s, int64_t apart, auto rows) {
+                  NormaliseRows<T, rows>(access, input + s * C, output + s * C, apart * C, width,
+                                         shift, plain, squared);
+                });
       }
     });
   }

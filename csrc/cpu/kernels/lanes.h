@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <tuple>
 
 #include "vec.h"
 
@@ -35,16 +36,40 @@ struct Steps {
   // Both arrays are Padded long, so that a row narrower than a step needs no exception.
   static void ToLanes(const A* by_element, A* lanes, int64_t width) {
     ForEach(width, [&](int64_t slot, int64_t element) {
-      for (int64_t i = 0; i < kStep; ++i) lanes[slot + LaneOf<T>(i)] = by_element[element + i];
+      Pair<A> v = Load(by_element + element);
+      if constexpr (!kInOrder<T>) std::tie(v.lo, v.hi) = at::vec::deinterleave2(v.lo, v.hi);
+      Store(lanes + slot, v);
     });
   }
 
   static void ToElements(const A* lanes, A* by_element, int64_t width) {
     ForEach(width, [&](int64_t slot, int64_t element) {
-      for (int64_t i = 0; i < kStep; ++i) by_element[element + i] = lanes[slot + LaneOf<T>(i)];
+      Pair<A> v = Load(lanes + slot);
+      if constexpr (!kInOrder<T>) std::tie(v.lo, v.hi) = at::vec::interleave2(v.lo, v.hi);
+      Store(by_element + element, v);
     });
   }
 };
+
+// Calls f with D, as a constant where D is one of the usual small widths: loops over a group's
+// channels are then a few vector instructions.
+template <typename F>
+C10_ALWAYS_INLINE void WithGroupWidth(int64_t D, const F& f) {
+  switch (D) {
+    case 1:
+      return f(std::integral_constant<int64_t, 1>());
+    case 2:
+      return f(std::integral_constant<int64_t, 2>());
+    case 4:
+      return f(std::integral_constant<int64_t, 4>());
+    case 8:
+      return f(std::integral_constant<int64_t, 8>());
+    case 16:
+      return f(std::integral_constant<int64_t, 16>());
+    default:
+      return f(D);
+  }
+}
 
 // Loads and stores of a step of a row at least as wide as a step, and of a narrower one.
 template <typename T>
@@ -59,6 +84,27 @@ struct NarrowSteps {
   C10_ALWAYS_INLINE Pair<AccOf<T>> Get(const T* p) const { return LoadFirst(p, width); }
   C10_ALWAYS_INLINE void Put(T* p, const Pair<AccOf<T>>& v) const { StoreFirst(p, v, width); }
 };
+
+// Rows of a channels-last sample that are taken together, so that the arrays by channel are loaded
+// and stored once for all of them.
+constexpr int64_t kRowsAtOnce = 4;
+
+// Calls f(s, apart, rows) for all rows of [begin, end): f takes the rows s, s + apart, ... (rows of
+// them, an integral_constant). Rows taken together are a quarter of the chunk apart, so that each
+// belongs to a run of memory of its own, which the prefetchers follow; rows side by side share a
+// page, and are lost. The distance is odd, because rows a multiple of 4 KiB apart fight for the
+// same sets of the first cache.
+template <typename F>
+C10_ALWAYS_INLINE void ForRows(int64_t begin, int64_t end, const F& f) {
+  const int64_t quarter = (end - begin) / kRowsAtOnce;
+  const int64_t apart = quarter - (quarter > 0 && quarter % 2 == 0);
+  for (int64_t i = 0; i < apart; ++i) {
+    f(begin + i, apart, std::integral_constant<int, kRowsAtOnce>());
+  }
+  for (int64_t s = begin + kRowsAtOnce * apart; s < end; ++s) {
+    f(s, int64_t{1}, std::integral_constant<int, 1>());
+  }
+}
 
 // Calls f with the access that rows of this width need.
 template <typename T, typename F>

@@ -6,9 +6,10 @@
 #include <ATen/cpu/vec/vec.h>
 #include <c10/macros/Macros.h>
 
+#include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
+#include <utility>
 
 namespace group_norm_grad::cpu {
 namespace {
@@ -56,6 +57,30 @@ C10_ALWAYS_INLINE A Sum(const Pair<A>& v) {
   return at::vec::vec_reduce_all<A>([](Vec<A>& a, Vec<A>& b) { return a + b; }, v.lo + v.hi);
 }
 
+#if defined(CPU_CAPABILITY_AVX512)
+C10_ALWAYS_INLINE __m256 FoldTo256(const Pair<float>& v) {
+  const __m512 sum = v.lo + v.hi;
+  return _mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps(sum, 1));
+}
+#elif defined(CPU_CAPABILITY_AVX2)
+C10_ALWAYS_INLINE __m256 FoldTo256(const Pair<float>& v) { return v.lo + v.hi; }
+#endif
+
+// The sums of two steps at once, which share the narrow half of the work.
+template <typename A>
+C10_ALWAYS_INLINE std::pair<A, A> Sums(const Pair<A>& a, const Pair<A>& b) {
+#if defined(CPU_CAPABILITY_AVX2) || defined(CPU_CAPABILITY_AVX512)
+  if constexpr (std::is_same_v<A, float>) {
+    const __m256 by_two = _mm256_hadd_ps(FoldTo256(a), FoldTo256(b));
+    const __m128 by_four =
+        _mm_add_ps(_mm256_castps256_ps128(by_two), _mm256_extractf128_ps(by_two, 1));
+    const __m128 sums = _mm_hadd_ps(by_four, by_four);
+    return {_mm_cvtss_f32(sums), _mm_cvtss_f32(_mm_movehdup_ps(sums))};
+  }
+#endif
+  return {Sum(a), Sum(b)};
+}
+
 // Which element of a step a lane holds. Every dtype keeps them in order but bfloat16 on x86: there
 // the even elements go to lo and the odd ones to hi, which takes a shift and a mask where the order
 // would take shuffles.
@@ -72,8 +97,7 @@ constexpr int64_t LaneOf(int64_t element) {
 }
 
 #if defined(CPU_CAPABILITY_AVX512)
-C10_ALWAYS_INLINE Pair<float> SplitBFloat16(const at::BFloat16* p) {
-  const __m512i both = _mm512_loadu_si512(p);
+C10_ALWAYS_INLINE Pair<float> SplitBFloat16(__m512i both) {
   return {Vec<float>(_mm512_castsi512_ps(_mm512_slli_epi32(both, 16))),
           Vec<float>(_mm512_castsi512_ps(
               _mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xffff0000)))))};
@@ -83,21 +107,19 @@ C10_ALWAYS_INLINE Pair<float> SplitBFloat16(const at::BFloat16* p) {
 // its 32.
 C10_ALWAYS_INLINE __m512i RoundToBFloat16(__m512 value) {
   const __m512i bits = _mm512_castps_si512(value);
-  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  const __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-  return _mm512_mask_blend_epi32(_mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q), up,
+  const __mmask16 odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
+  const __m512i up = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
+  return _mm512_mask_blend_epi32(_mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q),
+                                 _mm512_mask_add_epi32(up, odd, up, _mm512_set1_epi32(1)),
                                  _mm512_set1_epi32(0x7fc00000));
 }
 
-C10_ALWAYS_INLINE void JoinBFloat16(at::BFloat16* p, const Pair<float>& v) {
+C10_ALWAYS_INLINE __m512i JoinBFloat16(const Pair<float>& v) {
   const __m512i lo = _mm512_srli_epi32(RoundToBFloat16(v.lo), 16), hi = RoundToBFloat16(v.hi);
-  _mm512_storeu_si512(
-      p,
-      _mm512_or_si512(lo, _mm512_and_si512(hi, _mm512_set1_epi32(static_cast<int>(0xffff0000)))));
+  return _mm512_mask_blend_epi16(0xaaaaaaaa, lo, hi);
 }
 #elif defined(CPU_CAPABILITY_AVX2)
-C10_ALWAYS_INLINE Pair<float> SplitBFloat16(const at::BFloat16* p) {
-  const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+C10_ALWAYS_INLINE Pair<float> SplitBFloat16(__m256i both) {
   return {Vec<float>(_mm256_castsi256_ps(_mm256_slli_epi32(both, 16))),
           Vec<float>(_mm256_castsi256_ps(
               _mm256_and_si256(both, _mm256_set1_epi32(static_cast<int>(0xffff0000)))))};
@@ -114,38 +136,49 @@ C10_ALWAYS_INLINE __m256i RoundToBFloat16(__m256 value) {
                                               _mm256_cmp_ps(value, value, _CMP_UNORD_Q)));
 }
 
-C10_ALWAYS_INLINE void JoinBFloat16(at::BFloat16* p, const Pair<float>& v) {
+C10_ALWAYS_INLINE __m256i JoinBFloat16(const Pair<float>& v) {
   const __m256i lo = _mm256_srli_epi32(RoundToBFloat16(v.lo), 16), hi = RoundToBFloat16(v.hi);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_blend_epi16(lo, hi, 0xaa));
+  return _mm256_blend_epi16(lo, hi, 0xaa);
 }
 #endif
+
+// A vector of a 16-bit dtype as floats, and back.
+template <typename T>
+C10_ALWAYS_INLINE Pair<float> Widen(const at::vec::Vectorized<T>& v) {
+#if defined(CPU_CAPABILITY_AVX2) || defined(CPU_CAPABILITY_AVX512)
+  if constexpr (std::is_same_v<T, at::BFloat16>) return SplitBFloat16(v);
+#endif
+  auto [lo, hi] = at::vec::convert_to_float<T>(v);
+  return {lo, hi};
+}
+
+template <typename T>
+C10_ALWAYS_INLINE at::vec::Vectorized<T> Narrow(const Pair<float>& v) {
+#if defined(CPU_CAPABILITY_AVX2) || defined(CPU_CAPABILITY_AVX512)
+  if constexpr (std::is_same_v<T, at::BFloat16>) return JoinBFloat16(v);
+#endif
+  return at::vec::convert_from_float<T>(v.lo, v.hi);
+}
 
 template <typename T>
 C10_ALWAYS_INLINE Pair<AccOf<T>> Load(const T* p) {
   if constexpr (std::is_same_v<T, AccOf<T>>) {
     return {Vec<T>::loadu(p), Vec<T>::loadu(p + kHalf<T>)};
-#if defined(CPU_CAPABILITY_AVX2) || defined(CPU_CAPABILITY_AVX512)
-  } else if constexpr (std::is_same_v<T, at::BFloat16>) {
-    return SplitBFloat16(p);
-  } else if constexpr (std::is_same_v<T, at::Half>) {
-    Pair<float> v;
-    at::vec::load_fp32_from_fp16(p, v.lo);
-    at::vec::load_fp32_from_fp16(p + kHalf<float>, v.hi);
-    return v;
-#else
   } else {
-    auto [lo, hi] = at::vec::convert_to_float<T>(at::vec::Vectorized<T>::loadu(p));
-    return {lo, hi};
-#endif
+    return Widen<T>(at::vec::Vectorized<T>::loadu(p));
   }
 }
 
-// The first count elements; the others are 0.
+// The first count elements, 1 to a whole step; the others are 0.
 template <typename T>
 C10_ALWAYS_INLINE Pair<AccOf<T>> LoadFirst(const T* p, int64_t count) {
-  T buffer[kPair<AccOf<T>>] = {};
-  std::memcpy(static_cast<void*>(buffer), p, count * sizeof(T));
-  return Load(buffer);
+  if constexpr (std::is_same_v<T, AccOf<T>>) {
+    const int64_t rest = count - kHalf<T>;
+    if (rest <= 0) return {Vec<T>::loadu(p, count), Vec<T>(T(0))};
+    return {Vec<T>::loadu(p), Vec<T>::loadu(p + kHalf<T>, rest)};
+  } else {
+    return Widen<T>(at::vec::Vectorized<T>::loadu(p, count));
+  }
 }
 
 template <typename T>
@@ -153,20 +186,19 @@ C10_ALWAYS_INLINE void Store(T* p, const Pair<AccOf<T>>& v) {
   if constexpr (std::is_same_v<T, AccOf<T>>) {
     v.lo.store(p);
     v.hi.store(p + kHalf<T>);
-#if defined(CPU_CAPABILITY_AVX2) || defined(CPU_CAPABILITY_AVX512)
-  } else if constexpr (std::is_same_v<T, at::BFloat16>) {
-    JoinBFloat16(p, v);
-#endif
   } else {
-    at::vec::convert_from_float<T>(v.lo, v.hi).store(p);
+    Narrow<T>(v).store(p);
   }
 }
 
 template <typename T>
 C10_ALWAYS_INLINE void StoreFirst(T* p, const Pair<AccOf<T>>& v, int64_t count) {
-  T buffer[kPair<AccOf<T>>];
-  Store(buffer, v);
-  std::memcpy(static_cast<void*>(p), buffer, count * sizeof(T));
+  if constexpr (std::is_same_v<T, AccOf<T>>) {
+    v.lo.store(p, std::min(count, kHalf<T>));
+    if (count > kHalf<T>) v.hi.store(p + kHalf<T>, count - kHalf<T>);
+  } else {
+    Narrow<T>(v).store(p, count);
+  }
 }
 
 // Bits set in the lanes of a step's elements from first on: v & ElementsFrom(first) drops the
