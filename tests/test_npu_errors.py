@@ -64,6 +64,13 @@ def test_a_product_without_a_kernel_is_named(soc: str) -> None:
     assert "Ascend910B1 to B4, Ascend910_93* and Ascend950*" in output
 
 
+def test_the_training_series_has_no_bfloat16() -> None:
+    code = CALL.replace("torch.randn(shape)", "torch.randn(shape).bfloat16()")
+    output = call(npu_environment(soc="Ascend910A"), code=code)
+    assert "NotImplementedError" in output
+    assert "not implemented for 'BFloat16' on Ascend910A: expected Float or Half" in output
+
+
 @pytest.mark.parametrize("task_queue", [0, 1, 2])
 def test_without_the_device_binary_the_error_says_how_to_build_it(
     tmp_path: Path, task_queue: int
