@@ -69,6 +69,13 @@ class Tools(NamedTuple):
         inc = self.torch_npu / "include" / "third_party" / "acl" / "inc"
         return [inc, inc / "acl"]
 
+    def describe(self) -> str:
+        """Both places, or why there is none."""
+        home = os.environ.get("ASCEND_HOME_PATH")
+        why_not = f"{home} has no include/acl/acl.h" if home else "it is not set"
+        toolkit = self.toolkit or f"not found by ASCEND_HOME_PATH ({why_not})"
+        return f"torch_npu {self.torch_npu or 'not installed'}; CANN toolkit {toolkit}"
+
 
 def find_tools() -> Tools:
     """Looks for torch_npu without importing it, and for a toolkit."""
@@ -147,24 +154,24 @@ def build_torch_binding(builder: Builder, torch_npu: Path) -> None:
     builder.library("libgroup_norm_grad_npu.so", torch_binding_sources(), flags, link)
 
 
-def build_device_binary(builder: Builder, toolkit: Path) -> list[str]:
-    """libgroup_norm_grad_kernel_<arch>.so by the toolkit's compiler; returns what failed, and why."""
-    failures = []
-    for arch in ARCHITECTURES:
-        work = builder.scratch / "device" / arch
-        configure = ["cmake", "-S", str(ROOT / "kernels"), "-B", str(work)]
-        configure += [
-            "-DGROUP_NORM_GRAD_DEVICE=ON",
-            f"-DCMAKE_ASC_ARCHITECTURES={arch}",
-            f"-DASCEND_HOME_PATH={toolkit}",
-        ]
-        configure += [f"-DCMAKE_INSTALL_PREFIX={builder.package / LIBRARY_DIR}"]
-        try:
-            subprocess.run(configure, check=True)
-            subprocess.run(["cmake", "--build", str(work), "--target", "install"], check=True)
-        except (subprocess.CalledProcessError, FileNotFoundError) as error:
-            failures.append(f"{arch}: {error}")
-    return failures
+def build_device_binary(builder: Builder, toolkit: Path, arch: str) -> str:
+    """libgroup_norm_grad_kernel_<arch>.so by the toolkit's compiler; returns why it was not built, or nothing."""
+    work = builder.scratch / "device" / arch
+    configure = ["cmake", "-S", str(ROOT / "kernels"), "-B", str(work)]
+    configure += [
+        "-DGROUP_NORM_GRAD_DEVICE=ON",
+        f"-DCMAKE_ASC_ARCHITECTURES={arch}",
+        f"-DASCEND_HOME_PATH={toolkit}",
+        f"-DCMAKE_INSTALL_PREFIX={builder.package / LIBRARY_DIR}",
+    ]
+    try:
+        subprocess.run(configure, check=True)
+        subprocess.run(["cmake", "--build", str(work), "--target", "install"], check=True)
+    except FileNotFoundError:
+        return "cmake is not installed"
+    except subprocess.CalledProcessError:
+        return "cmake failed, as it says above"
+    return ""
 
 
 def build(package: Path, scratch: Path, debug: bool) -> tuple[str, ...]:
@@ -175,27 +182,30 @@ def build(package: Path, scratch: Path, debug: bool) -> tuple[str, ...]:
     if wanted == "0":
         return ()
     tools = find_tools()
-    print(f"NPU half: torch_npu {tools.torch_npu or 'not found'}; CANN toolkit", end=" ")
-    print(tools.toolkit or "not found (ASCEND_HOME_PATH names none)")
-    if wanted == "1" and not (tools.torch_npu and tools.toolkit):
-        raise SystemExit(
-            "GROUP_NORM_GRAD_NPU=1 needs torch_npu and, in ASCEND_HOME_PATH, a CANN toolkit"
-        )
+    print(f"NPU half: {tools.describe()}", flush=True)
     builder = Builder(package, scratch, debug)
-    parts = []
+    built, missing = [], []
     if tools.torch_npu or tools.toolkit:
         build_c_api(builder, tools)
-        parts.append("C API")
+        built.append("C API")
+    else:
+        missing.append("C API: it needs torch_npu or a CANN toolkit")
     if tools.torch_npu:
         build_torch_binding(builder, tools.torch_npu)
-        parts.append("PrivateUse1")
-    if tools.toolkit:
-        failures = build_device_binary(builder, tools.toolkit)
-        for failure in failures:
-            print(f"NPU half: the device binary was NOT built for {failure}")
-        if wanted == "1" and len(failures) == len(ARCHITECTURES):
-            raise SystemExit("GROUP_NORM_GRAD_NPU=1: no device binary could be built")
-        if len(failures) < len(ARCHITECTURES):
-            parts.append("device binary")
-    print(f"NPU half: built {', '.join(parts) or 'nothing'}")
-    return tuple(parts)
+        built.append("PrivateUse1")
+    else:
+        missing.append("PrivateUse1: it needs torch_npu")
+    for arch in ARCHITECTURES:
+        part, why_not = f"device binary {arch}", "it needs a CANN toolkit"
+        if tools.toolkit:
+            why_not = build_device_binary(builder, tools.toolkit, arch)
+        if why_not:
+            missing.append(f"{part}: {why_not}")
+        else:
+            built.append(part)
+    print(f"NPU half: built {', '.join(built) or 'nothing'}")
+    for part in missing:
+        print(f"NPU half: NOT built {part}")
+    if wanted == "1" and missing:
+        raise SystemExit(f"GROUP_NORM_GRAD_NPU=1, but not built: {'; '.join(missing)}")
+    return tuple(built)

@@ -17,7 +17,9 @@ set(library "group_norm_grad_kernel_${arch}")
 set(root "${CMAKE_CURRENT_SOURCE_DIR}/..")
 set(launch "${CMAKE_CURRENT_SOURCE_DIR}/op_host/device_launch.cpp")
 
-list(APPEND CMAKE_PREFIX_PATH "${ASCEND_HOME_PATH}")
+# Where asc-config.cmake lies; set_env.sh has the first of them on CMAKE_PREFIX_PATH.
+list(APPEND CMAKE_PREFIX_PATH "${ASCEND_HOME_PATH}/lib64/cmake"
+  "${ASCEND_HOME_PATH}/compiler/tikcpp/ascendc_kernel_cmake")
 find_package(ASC QUIET)
 
 if(ASC_FOUND)
@@ -26,7 +28,9 @@ if(ASC_FOUND)
   set_source_files_properties("${launch}" PROPERTIES LANGUAGE ASC)
   add_library(${library} SHARED "${launch}")
   set_target_properties(${library} PROPERTIES LINKER_LANGUAGE ASC)
-  target_compile_options(${library} PRIVATE -fPIC)
+  # --npu-arch by hand too, as the vendor's samples have it.
+  target_compile_options(${library} PRIVATE
+    $<$<COMPILE_LANGUAGE:ASC>:--npu-arch=${CMAKE_ASC_ARCHITECTURES} -fPIC>)
 else()
   # CANN 8.0 to 8.3: ascendc_library, one kernel a file, for a SoC and not an architecture.
   find_file(ascendc_cmake ascendc.cmake NO_DEFAULT_PATH PATHS

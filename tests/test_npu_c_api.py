@@ -82,6 +82,12 @@ def test_the_worked_example_prints_the_right_numbers(streams: str) -> None:
     assert set(printed) == {"gradInput", "gradGammaOut", "gradBetaOut"}
 
 
+def test_the_training_series_without_the_operator_of_cann_says_what_is_missing() -> None:
+    path, _ = program("worked_example")
+    with pytest.raises(AssertionError, match=r"561003.*on Ascend910A CANN's own .*libopapi_nn.so"):
+        run([path], c_environment(soc="Ascend910A"))
+
+
 def test_without_the_device_binary_the_error_says_how_to_build_it(tmp_path: Path) -> None:
     path, _ = program("worked_example")
     env = c_environment(GROUP_NORM_GRAD_KERNEL_DIR=str(tmp_path))
@@ -110,9 +116,9 @@ def test_the_header_is_c() -> None:
 
 
 @pytest.mark.parametrize("streams", ["async", "eager"])
-def test_the_rules_of_the_arguments(streams: str) -> None:
-    output = run_suite("c_api_errors", c_environment(streams=streams), "--noconftest")
-    assert " passed" in output
+@pytest.mark.parametrize("suite", ["c_api_errors", "c_api_calls"])
+def test_the_rules_and_what_is_allowed(suite: str, streams: str) -> None:
+    assert " passed" in run_suite(suite, c_environment(streams=streams), "--noconftest")
 
 
 def test_two_threads_with_phases_on_different_threads() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.loopback_acl import build
-from tests.loopback_acl.environment import environment, run_suite
+from tests.loopback_acl.environment import environment, run, run_suite
 from tests.loopback_acl.session import npu_environment, opp_path, with_torch
 
 CALL = """
@@ -32,10 +33,12 @@ def test_arguments(task_queue: int) -> None:
 
 
 def call(
-    env: dict[str, str], backward: str = "torch.ops.group_norm_grad.group_norm_backward"
+    env: dict[str, str],
+    backward: str = "torch.ops.group_norm_grad.group_norm_backward",
+    code: str = CALL,
 ) -> str:
     """Runs one backward on npu and returns what came of it; the process must live on and end cleanly."""
-    code = CALL.replace("BACKWARD.group_norm_backward", backward)
+    code = code.replace("BACKWARD.group_norm_backward", backward)
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=env,
@@ -49,11 +52,23 @@ def call(
     return done.stdout
 
 
+def report(env: dict[str, str]) -> str:
+    """What `python -m group_norm_grad` prints before any npu tensor was made."""
+    return run([sys.executable, "-m", "group_norm_grad"], env)
+
+
 @pytest.mark.parametrize("soc", ["Ascend310P3", "Ascend310B1"])
 def test_a_product_without_a_kernel_is_named(soc: str) -> None:
     output = call(npu_environment(soc=soc))
     assert f"NotImplementedError group_norm_grad has no kernel for the NPU '{soc}'" in output
     assert "Ascend910B1 to B4, Ascend910_93* and Ascend950*" in output
+
+
+def test_the_training_series_has_no_bfloat16() -> None:
+    code = CALL.replace("torch.randn(shape)", "torch.randn(shape).bfloat16()")
+    output = call(npu_environment(soc="Ascend910A"), code=code)
+    assert "NotImplementedError" in output
+    assert "not implemented for 'BFloat16' on Ascend910A: expected Float or Half" in output
 
 
 @pytest.mark.parametrize("task_queue", [0, 1, 2])
@@ -78,6 +93,39 @@ def test_a_kernel_library_of_another_version_is_refused(tmp_path: Path) -> None:
     subprocess.run(["gcc", "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
     output = call(npu_environment(GROUP_NORM_GRAD_KERNEL_DIR=str(tmp_path)))
     assert "is not of this version of group_norm_grad; build it again" in output
+
+
+INTERNAL_FORMAT = """
+import torch_npu
+torch.npu.config.allow_internal_format = True
+image = torch_npu.empty_with_format((2, 4, 3, 1), dtype=torch.float32, device="npu", acl_format=3)
+dy = torch.randn(2, 4, 3, 1).npu()
+"""
+
+
+def test_an_image_in_a_format_of_the_matrix_unit_is_not_taken_for_row_major() -> None:
+    """Its strides do not show it. The cast is an operator of CANN, which the loopback device does not have."""
+    code = CALL.replace("try:", INTERNAL_FORMAT + "try:").replace("(dy, x,", "(dy, image,")
+    output = call(npu_environment(task_queue=0), code=code)
+    assert "OPS function error: Identity" in output
+
+
+@pytest.mark.parametrize(
+    ("soc", "said"),
+    [
+        ("Ascend910B3", "our kernel, on Ascend910B3"),
+        ("Ascend910A", "composed of ATen operators, on Ascend910A"),
+        ("Ascend310P3", "group_norm_grad has no kernel for the NPU 'Ascend310P3'"),
+    ],
+)
+def test_the_report_says_what_runs_on_the_product(soc: str, said: str) -> None:
+    rows = re.findall(r"^backward on npu +(.*)", report(npu_environment(soc=soc)), re.M)
+    assert len(rows) == 1 and rows[0].startswith(said)
+
+
+def test_the_report_says_that_the_device_binary_is_absent(tmp_path: Path) -> None:
+    output = report(npu_environment(GROUP_NORM_GRAD_KERNEL_DIR=str(tmp_path)))
+    assert "the device binary of the group-norm-gradient kernel cannot be loaded" in output
 
 
 def test_unmodified_torch_needs_the_custom_path() -> None:

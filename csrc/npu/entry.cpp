@@ -10,6 +10,7 @@
 #include "kernels/op_host/launch.h"
 #include "kernels/op_host/plan.h"
 #include "kernels/op_host/route.h"
+#include "torch_npu/csrc/core/npu/NPUFormat.h"
 #include "torch_npu/csrc/core/npu/NPUGuard.h"
 #include "torch_npu/csrc/core/npu/NPUStream.h"
 #include "torch_npu/csrc/framework/OpCommand.h"
@@ -18,11 +19,6 @@ namespace group_norm_grad::npu {
 namespace {
 
 using OptionalTensor = std::optional<Tensor>;
-
-const char* soc_name() {
-  const char* name = aclrtGetSocName();
-  return name ? name : "unknown";
-}
 
 const Route& this_route() {
   static const Route route = FindRoute(aclrtGetSocName());
@@ -70,6 +66,18 @@ void* address_of(const Tensor& tensor) {
   return tensor.defined() ? tensor.mutable_data_ptr() : nullptr;
 }
 
+// In row-major order. With torch.npu.config.allow_internal_format, torch_npu may keep an image in a
+// format of the matrix unit, which its strides do not show.
+Tensor row_major(const Tensor& tensor) {
+  const int64_t base = tensor.dim() == 4   ? ACL_FORMAT_NCHW
+                       : tensor.dim() == 5 ? ACL_FORMAT_NCDHW
+                                           : ACL_FORMAT_ND;
+  const int64_t format = at_npu::native::get_npu_format(tensor);
+  const bool plain = format == ACL_FORMAT_ND || format == ACL_FORMAT_NCHW ||
+                     format == ACL_FORMAT_NHWC || format == ACL_FORMAT_NCDHW;
+  return (plain ? tensor : at_npu::native::npu_format_cast(tensor, base)).contiguous();
+}
+
 Tensors3 run_kernel(const Platform& platform, const Problem& problem, const Tensor& grad_out,
                     const Tensor& input, const Tensor& mean, const Tensor& rstd,
                     const OptionalTensor& weight) {
@@ -79,9 +87,9 @@ Tensors3 run_kernel(const Platform& platform, const Problem& problem, const Tens
   Queued work;
   work.problem = problem;
   work.plan = MakePlan(problem, platform);
-  const Tensor dy = grad_out.contiguous(), x = input.contiguous();
-  const Tensor mu = mean.contiguous(), r = rstd.contiguous();
-  const Tensor gamma = problem.has_weight ? weight->contiguous() : Tensor();
+  const Tensor dy = row_major(grad_out), x = row_major(input);
+  const Tensor mu = row_major(mean), r = row_major(rstd);
+  const Tensor gamma = problem.has_weight ? row_major(*weight) : Tensor();
   const auto options = input.options();
   const auto channel_options =
       options.dtype(problem.has_weight ? weight->scalar_type() : mean.scalar_type());
@@ -124,7 +132,7 @@ Tensors3 backward(const Tensor& grad_out, const Tensor& input, const Tensor& mea
     case RouteKind::kComposite:
       TORCH_CHECK_NOT_IMPLEMENTED(input.scalar_type() != at::kBFloat16,
                                   "\"group_norm_backward\" not implemented for 'BFloat16' on ",
-                                  soc_name(), ": expected Float or Half");
+                                  aclrtGetSocName(), ": expected Float or Half");
       return backward_composite(grad_out, input, mean, rstd, weight.value_or(Tensor()), problem);
     case RouteKind::kUnsupported:
       break;
@@ -148,6 +156,23 @@ Tensors3 forward(const Tensor& input, const OptionalTensor& weight, const Option
   return {output.to(input.scalar_type()), mean, rstd};
 }
 
+std::string describe() {
+  const char* soc = aclrtGetSocName();
+  if (soc == nullptr) return "built; the runtime has not told the NPU's name yet";
+  const Route route = FindRoute(soc);
+  switch (route.kind) {
+    case RouteKind::kKernel: {
+      const LaunchStatus ready = FindKernelLibrary(route.platform->arch);
+      return ready ? std::string("our kernel, on ") + soc : ready.text;
+    }
+    case RouteKind::kComposite:
+      return std::string("composed of ATen operators, on ") + soc;
+    case RouteKind::kUnsupported:
+      break;
+  }
+  return UnsupportedText(soc);
+}
+
 }  // namespace
 }  // namespace group_norm_grad::npu
 
@@ -155,6 +180,6 @@ extern "C" __attribute__((visibility("default"))) const group_norm_grad::npu::Ke
 group_norm_grad_npu_kernels() {
   static const group_norm_grad::npu::Kernels kernels = {
       TORCH_VERSION, group_norm_grad::npu::forward, group_norm_grad::npu::backward,
-      group_norm_grad::npu::soc_name};
+      group_norm_grad::npu::describe};
   return &kernels;
 }

@@ -18,8 +18,8 @@ struct Kernels {
                        const Tensor& rstd, const std::optional<Tensor>& weight, int64_t N,
                        int64_t C, int64_t HxW, int64_t group, OutputMask output_mask);
 
-  // The name of the current device's product, as the runtime spells it.
-  const char* (*soc_name)();
+  // What runs the backward on the NPU of this process, or why nothing can, for a report.
+  std::string (*describe)();
 };
 
 // const Kernels* group_norm_grad_npu_kernels()

@@ -87,7 +87,7 @@ std::string describe() {
   if (access(library_path().c_str(), F_OK) != 0) return "not built";
   if (!is_available()) return "built; loaded at the first npu tensor";
   if (loaded().kernels == nullptr) return loaded().why_not;
-  return std::string("our kernel for ") + loaded().kernels->soc_name();
+  return loaded().kernels->describe();
 }
 
 std::string opp_path() {

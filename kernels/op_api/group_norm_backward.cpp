@@ -146,7 +146,12 @@ aclnnStatus aclnnGroupNormBackwardGetWorkspaceSize(
                                  group,
                                  outputMask,
                                  {gradInput, gradGammaOut, gradBetaOut}});
-    if (route.kind != RouteKind::kKernel)
+    if (route.kind == RouteKind::kComposite) {
+      throw Error{kFindKernel, std::string("on ") + Calls().aclrtGetSocName() +
+                                   " CANN's own aclnnGroupNormBackward runs, which neither "
+                                   "libopapi.so nor libopapi_nn.so has"};
+    }
+    if (route.kind == RouteKind::kUnsupported)
       throw Error{kParamInvalid, UnsupportedText(Calls().aclrtGetSocName())};
     Require(FindKernelLibrary(route.platform->arch));
     const auto work = Prepare(std::move(arguments), route.platform);

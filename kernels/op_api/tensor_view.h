@@ -27,7 +27,10 @@ struct TensorView {
   // In row-major order without gaps; empty tensors are.
   bool IsContiguous() const;
 
-  void* Data() const { return static_cast<char*>(storage) + offset * ElementBytes(); }
+  // Null for an empty tensor, whose offset may be past its memory.
+  void* Data() const {
+    return Numel() == 0 ? nullptr : static_cast<char*>(storage) + offset * ElementBytes();
+  }
 };
 
 // Throws Error when the base library refuses a question about the tensor.

@@ -17,8 +17,8 @@
 #include "acl/acl.h"
 #include "kernels/op_kernel/group_norm_grad.cpp"
 
-#define START(kernel, blocks, stream, tiling, ...)                                  \
-  (kernel<<<static_cast<uint32_t>(blocks), nullptr, stream>>>(__VA_ARGS__, tiling), \
+#define START(kernel, blocks, stream, tiling, ...)                            \
+  (kernel<<<static_cast<uint32_t>(blocks), 0, stream>>>(__VA_ARGS__, tiling), \
    aclrtGetLastError(ACL_RT_THREAD_LEVEL))
 #endif
 

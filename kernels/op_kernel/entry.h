@@ -46,9 +46,17 @@ __aicore__ inline void Run(const Arguments& args, const GroupNormGradTiling& til
 
 }  // namespace group_norm_grad
 
+// Cores that meet in SyncAll must start together: kernels of two streams that each hold some of the
+// cores would wait for each other's for ever. Older compilers have no word for it.
+#ifdef __schedmode__
+#define GROUP_NORM_GRAD_BATCH_MODE __schedmode__(1)
+#else
+#define GROUP_NORM_GRAD_BATCH_MODE
+#endif
+
 // One kernel a data type, because the C launch functions of CANN 8 take one kernel a file.
 #define GROUP_NORM_GRAD_KERNEL(NAME, TYPE)                                                    \
-  extern "C" __global__ __aicore__ void NAME(                                                 \
+  extern "C" GROUP_NORM_GRAD_BATCH_MODE __global__ __aicore__ void NAME(                      \
       GM_ADDR grad_out, GM_ADDR input, GM_ADDR mean, GM_ADDR rstd, GM_ADDR weight,            \
       GM_ADDR grad_input, GM_ADDR grad_weight, GM_ADDR grad_bias, GM_ADDR workspace,          \
       group_norm_grad::GroupNormGradTiling tiling) {                                          \

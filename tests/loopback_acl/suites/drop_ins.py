@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 from contextlib import nullcontext
 
 import cases
@@ -106,55 +107,65 @@ DROP_INS = {
 }
 
 
-@pytest.mark.parametrize("affine", [True, False], ids=["affine", "plain"])
+# What requires a gradient of input, weight and bias; without weight and bias, as (True, None, None).
+GRAPHS = [*(mask for mask in cases.MASK_TUPLES if any(mask)), (True, None, None)]
+LAYOUTS = [name for name in cases.LAYOUTS if not name.startswith(("expanded", "zero"))]
+# torch_npu's F.group_norm refuses channels_last, which "transposed" may turn out to be.
+LAYOUTS_OF_TORCH = ["contiguous", "sliced", "every_other"]
+
+
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", DROP_INS)
-def test_training_gradients(name, dtype, shape, affine) -> None:
+def test_training_gradients(name, dtype, shape) -> None:
+    """All that may require a gradient, with another layout of the input and of the upstream gradient each time."""
     call, scope, float_statistics = DROP_INS[name]
     size, groups = shape
-    x = (3 + torch.randn(size)).to(dtype)
-    grad_out = (0.3 + torch.randn(size)).to(dtype)
-    weight = (1.3 + 0.4 * torch.randn(size[1])).to(dtype) if affine else None
-    bias = torch.randn(size[1]).to(dtype) if affine else None
-    xn = x.npu().requires_grad_()
-    parameters = [p.npu().requires_grad_() for p in (weight, bias) if p is not None]
-    calls = kernel_calls()
-    with scope():
-        y = call(xn, groups, *(parameters or (None, None)))
-        # A gradient that is not contiguous, as after a transposed convolution or an expanded loss.
-        upstream = to_npu(cases.lay_out(grad_out, "channels_last", None))
-        got = torch.autograd.grad(y, [xn, *parameters], upstream)
-    assert kernel_calls() == calls + (HAS_KERNEL and (x.numel() > 0 or affine))
-    statistics = F32 if float_statistics else dtype
     n, c, hxw = cases.sizes(size)
-    _, mean, rstd = torch.native_group_norm(
-        xn.detach().to(statistics),
-        *(p.detach().to(statistics) for p in parameters),
-        *[None] * (2 - len(parameters)),
-        n,
-        c,
-        hxw,
-        groups,
-        cases.EPS,
-    )
-    exact = reference.gradients(grad_out, x, mean.cpu(), rstd.cpu(), weight, groups)
-    got += (None,) * (3 - len(got))
-    check(got, exact, (True, affine, affine), (dtype,) * 3)
+    x = (3 + torch.randn(size)).to(dtype)
+    dy = (0.3 + torch.randn(size)).to(dtype)
+    weight, bias = (1.3 + 0.4 * torch.randn(c)).to(dtype), torch.randn(c).to(dtype)
+    of_forward = (t.npu().to(F32 if float_statistics else dtype) for t in (x, weight, bias))
+    _, mean, rstd = torch.native_group_norm(*of_forward, n, c, hxw, groups, cases.EPS)
+    layouts = LAYOUTS_OF_TORCH if call is by_torch else LAYOUTS
+    rng = random.Random(f"{name} {dtype} {size}")
+    for mask in GRAPHS:
+        input = to_npu(cases.lay_out(x, rng.choice(layouts), rng))
+        grad_out = cases.lay_out(dy, rng.choice(cases.LAYOUTS), rng)
+        parameters = [
+            None if m is None else t.npu() for t, m in zip((weight, bias), mask[1:], strict=True)
+        ]
+        leaves = [t for t, m in zip((input, *parameters), mask, strict=True) if m]
+        for leaf in leaves:
+            leaf.requires_grad_()
+        calls = kernel_calls()
+        with scope():
+            y = call(input, groups, *parameters)
+            results = iter(torch.autograd.grad(y, leaves, to_npu(grad_out)))
+        got = tuple(next(results) if m else None for m in mask)
+        assert kernel_calls() == calls + (HAS_KERNEL and (x.numel() > 0 or any(mask[1:])))
+        given = weight if parameters[0] is not None else None
+        exact = reference.gradients(grad_out, x, mean.cpu(), rstd.cpu(), given, groups)
+        check(got, exact, mask, (dtype,) * 3)
 
 
 @pytest.mark.parametrize("mask", cases.MASKS, ids=str)
-@pytest.mark.parametrize("name", ["enabled", "c_api"])
-def test_masks_of_the_aten_operator(name, mask) -> None:
-    call, scope, _ = DROP_INS[name]
-    problem = cases.Problem((2, 6, 5, 3), 3)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", ["operator", "enabled", "c_api"])
+def test_masks_of_the_operator(name, dtype, mask) -> None:
+    problem = cases.Problem(
+        (2, 6, 5, 3),
+        3,
+        cases.DTypes(dtype, dtype, dtype),
+        input_layout="transposed",
+        grad_layout="channels_last_slice",
+    )
     tensors = problem.tensors()
-    n, c, hxw = cases.sizes(problem.shape)
-    moved = [t.npu() for t in tensors[:5]]
-    with scope():
-        got = torch.ops.aten.native_group_norm_backward(*moved, n, c, hxw, 3, mask)
-    exact = reference.gradients(*tensors[:5], 3)
-    check(got, exact, mask, (F32,) * 3)
+    moved = [to_npu(t) for t in tensors[:5]]
+    operator = backward if name == "operator" else torch.ops.aten.native_group_norm_backward
+    with DROP_INS[name][1]():
+        got = operator(*moved, *cases.sizes(problem.shape), 3, mask)
+    check(got, reference.gradients(*tensors[:5], 3), mask, (dtype,) * 3)
 
 
 def test_enable_and_disable_change_the_dispatcher_on_npu() -> None:

@@ -118,4 +118,4 @@ def test_the_report_says_what_runs_on_npu() -> None:
     from group_norm_grad.backend import report
 
     rows = {row.name: row.value for row in report()}
-    assert rows["backward on npu"] == f"our kernel for {os.environ['LOOPBACK_ACL_SOC']}"
+    assert rows["backward on npu"] == f"our kernel, on {os.environ['LOOPBACK_ACL_SOC']}"
