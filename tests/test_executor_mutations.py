@@ -195,7 +195,7 @@ MUTATIONS = (
         "pipe->InitBuffer(buffer_, bytes / 2);",
         TILES,
         "bounds",
-        "outside its buffer",
+        "outside its tensor",
     ),
     # params
     Mutation(
