@@ -131,6 +131,8 @@ def size_cases() -> Iterator[Case]:
         yield Case("group split", (2, 40, 4096, 4), dtype)
         yield Case("group split", (1, 320, 1024, 32), dtype)
         yield Case("groups of many short rows", (2, 4096, 9, 2), dtype)
+        yield Case("shares that end in another group", (3, 10_006, 2, 2), dtype)
+        yield Case("shares that end in another group", (7, 3001, 64, 1), dtype)
         yield Case("groups of one channel", (3, 257, 64, 257), dtype)
         yield Case("many groups a tile", (16, 256, 49, 32), dtype)
         yield Case("many groups a core", (64, 512, 1, 256), dtype)

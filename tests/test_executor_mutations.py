@@ -1,6 +1,7 @@
 """Mutations of the real kernel, one line each, that the executor's checks must catch under the real plan."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -21,6 +22,9 @@ STREAMED = ("float32", 16, 32, 4096, 8)
 SPLIT = ("float32", 1, 64, 4096, 2)
 ROWS = ("float32", 4, 4096, 64, 4)
 NARROW = ("bfloat16", 4, 64, 49, 8)
+SHORT_ROWS = ("float32", 4, 64, 9, 8)
+# Cores whose share ends in another group than it starts in.
+CROSSING = ("float32", 3, 10_006, 2, 2)
 
 
 @dataclass
@@ -31,13 +35,13 @@ class Mutation:
     new: str
     problem: tuple[str, int, int, int, int]
     check: str
-    text: str  # in a finding of that check
+    text: str = ""  # in a finding of that check; "values": other results, and no finding
 
     def __str__(self) -> str:
         return self.name
 
 
-def dropped(name: str, file: str, line: str, problem, check: str, text: str) -> Mutation:
+def dropped(name: str, file: str, line: str, problem, check: str, text: str = "") -> Mutation:
     return Mutation(name, file, line, "", problem, check, text)
 
 
@@ -135,6 +139,14 @@ MUTATIONS = (
         "is never waited for",
     ),
     dropped(
+        "event ids of the ring kept",
+        "ring.h",
+        "pipe_->ReleaseEventID<AscendC::HardEvent::MTE2_V>(loaded_[i]);",
+        TILES,
+        "sync",
+        "has no ReleaseEventID",
+    ),
+    dropped(
         "flag never set",
         "ring.h",
         "AscendC::SetFlag<AscendC::HardEvent::MTE2_V>(loaded_);",
@@ -195,7 +207,16 @@ MUTATIONS = (
         "pipe->InitBuffer(buffer_, bytes / 2);",
         TILES,
         "bounds",
-        "outside its buffer",
+        "outside its tensor",
+    ),
+    Mutation(
+        "buffers shorter than what they hold",
+        "ring.h",
+        "buffer_.template GetWithOffset<T>(elems, at);",
+        "buffer_.template GetWithOffset<T>(elems - elems / 8, at);",
+        TILES,
+        "bounds",
+        "outside its tensor",
     ),
     # params
     Mutation(
@@ -215,6 +236,33 @@ MUTATIONS = (
         TILES,
         "params",
         "not a multiple of its 4-byte elements",
+    ),
+    Mutation(
+        "more repeats than 8 bits hold",
+        "vector_ops.h",
+        "static_cast<uint64_t>(mask), repeats, params);",
+        "static_cast<uint64_t>(mask), repeats + 255, params);",
+        TILES,
+        "params",
+        "which does not fit 0 to 255",
+    ),
+    Mutation(
+        "stride longer than 8 bits hold",
+        "vector_ops.h",
+        "a_step * kBlockLanes, b_step * kBlockLanes);",
+        "a_step * kBlockLanes, b_step * 256);",
+        SHORT_ROWS,
+        "params",
+        "gets src1RepStride 512",
+    ),
+    Mutation(
+        "data moved to and from VECCALC",
+        "ring.h",
+        "AscendC::TBuf<AscendC::TPosition::VECIN> buffer_;",
+        "AscendC::TBuf<AscendC::TPosition::VECCALC> buffer_;",
+        TILES,
+        "params",
+        "moves data to VECCALC",
     ),
     Mutation(
         "cast to bfloat16_t without a round mode",
@@ -244,6 +292,14 @@ MUTATIONS = (
         TILES,
         "init",
         "were never written",
+    ),
+    # values
+    dropped(
+        "sums of the visit before left in the buffer",
+        "piece_sums.h",
+        "AscendC::Duplicate(vectors_, 0.0f, 2 * tiling_.vector_elems);",
+        CROSSING,
+        "values",
     ),
     # cache
     Mutation(
@@ -300,6 +356,11 @@ def run(
     return done.stdout, findings
 
 
+def digests(output: str) -> set[str]:
+    """Of the results of every seed in a runner's output."""
+    return set(re.findall(r"digest (\w+)", output))
+
+
 @pytest.fixture(scope="module")
 def original(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("original") / "op_kernel"
@@ -312,10 +373,11 @@ def test_the_kernel_itself_is_clean(libraries, original, problem):
     output, findings = run(original, libraries, problem)
     assert findings == {}, output
     assert output.count("completed 1") == len(SEEDS)
+    assert len(digests(output)) == 1
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
-def test_mutation_is_caught(libraries, tmp_path, mutation):
+def test_mutation_is_caught(libraries, original, tmp_path, mutation):
     folder = tmp_path / "op_kernel"
     shutil.copytree(KERNEL, folder)
     source = folder / mutation.file
@@ -324,9 +386,21 @@ def test_mutation_is_caught(libraries, tmp_path, mutation):
         f"{mutation.file} has {text.count(mutation.old)} such lines"
     )
     source.write_text(text.replace(mutation.old, mutation.new))
-    _, findings = run(folder, libraries, mutation.problem)
+    output, findings = run(folder, libraries, mutation.problem)
+    if mutation.check == "values":
+        unmutated, _ = run(original, libraries, mutation.problem)
+        assert findings == {}, "a check sees it, and should be named"
+        assert not digests(output) & digests(unmutated)
+        return
     assert any(mutation.text in found for found in findings.get(mutation.check, [])), findings
 
 
 def test_every_check_catches_a_mutation():
-    assert {m.check for m in MUTATIONS} == {"bounds", "params", "race", "init", "sync", "cache"}
+    assert {m.check for m in MUTATIONS} - {"values"} == {
+        "bounds",
+        "params",
+        "race",
+        "init",
+        "sync",
+        "cache",
+    }

@@ -102,7 +102,7 @@ struct Context {
 
   __aicore__ inline Context(const Arguments& args, const GroupNormGradTiling& tiling_in,
                             AscendC::TPipe* pipe_in)
-      : tiling(tiling_in), pipe(pipe_in), arena(pipe_in, tiling_in.ub_bytes) {
+      : tiling(tiling_in), pipe(pipe_in), arena(pipe_in, tiling_in.ub_bytes), courier(pipe_in) {
     const int64_t data = tiling.N * tiling.C * tiling.S;
     const int64_t stats = tiling.N * tiling.G;
     grad_out = MakeGlobal<T>(args.grad_out, data);
@@ -114,7 +114,6 @@ struct Context {
     grad_weight.Init(args.grad_weight, tiling.C, tiling.weight_is_float);
     grad_bias.Init(args.grad_bias, tiling.C, tiling.weight_is_float);
     workspace = MakeGlobal<float>(args.workspace, tiling.workspace_elems);
-    courier.Init(pipe);
     core = AscendC::GetBlockIdx();
   }
 

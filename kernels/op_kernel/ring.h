@@ -37,18 +37,26 @@ class UbArena {
   __aicore__ inline void Reset() { used_ = 0; }
 
  private:
-  AscendC::TBuf<AscendC::TPosition::VECCALC> buffer_;
+  // VECIN: the pages of DataCopyPad name no way between global memory and VECCALC on 2201.
+  AscendC::TBuf<AscendC::TPosition::VECIN> buffer_;
   int32_t used_ = 0;
 };
 
 // Passes one small buffer at a time between the vector pipe and the DMA pipes.
 class Courier {
  public:
-  __aicore__ inline void Init(AscendC::TPipe* pipe) {
+  __aicore__ inline explicit Courier(AscendC::TPipe* pipe) : pipe_(pipe) {
     to_load_ = pipe->AllocEventID<AscendC::HardEvent::V_MTE2>();
     loaded_ = pipe->AllocEventID<AscendC::HardEvent::MTE2_V>();
     to_store_ = pipe->AllocEventID<AscendC::HardEvent::V_MTE3>();
     stored_ = pipe->AllocEventID<AscendC::HardEvent::MTE3_V>();
+  }
+
+  __aicore__ inline ~Courier() {
+    pipe_->ReleaseEventID<AscendC::HardEvent::V_MTE2>(to_load_);
+    pipe_->ReleaseEventID<AscendC::HardEvent::MTE2_V>(loaded_);
+    pipe_->ReleaseEventID<AscendC::HardEvent::V_MTE3>(to_store_);
+    pipe_->ReleaseEventID<AscendC::HardEvent::MTE3_V>(stored_);
   }
 
   // The loads that follow may overwrite what vector instructions so far have read.
@@ -80,6 +88,7 @@ class Courier {
   }
 
  private:
+  AscendC::TPipe* pipe_;
   AscendC::TEventID to_load_, loaded_, to_store_, stored_;
   bool storing_ = false;
 };
@@ -88,6 +97,7 @@ template <class T>
 class Ring {
  public:
   __aicore__ inline void Init(AscendC::TPipe* pipe, UbArena& arena, int32_t slots, int32_t elems) {
+    pipe_ = pipe;
     slots_ = slots;
     for (int32_t i = 0; i < slots; ++i) {
       grad_out_[i] = arena.Take<T>(elems, BankHalf::kFirst);
@@ -97,6 +107,15 @@ class Ring {
       computed_[i] = pipe->AllocEventID<AscendC::HardEvent::V_MTE3>();
       stored_[i] = pipe->AllocEventID<AscendC::HardEvent::MTE3_MTE2>();
       last_user_[i] = User::kNone;
+    }
+  }
+
+  __aicore__ inline ~Ring() {
+    for (int32_t i = 0; i < slots_; ++i) {
+      pipe_->ReleaseEventID<AscendC::HardEvent::MTE2_V>(loaded_[i]);
+      pipe_->ReleaseEventID<AscendC::HardEvent::V_MTE2>(read_[i]);
+      pipe_->ReleaseEventID<AscendC::HardEvent::V_MTE3>(computed_[i]);
+      pipe_->ReleaseEventID<AscendC::HardEvent::MTE3_MTE2>(stored_[i]);
     }
   }
 
@@ -145,6 +164,7 @@ class Ring {
   LocalTensor<T> input_[kMaxSlots];
   AscendC::TEventID loaded_[kMaxSlots], read_[kMaxSlots], computed_[kMaxSlots], stored_[kMaxSlots];
   User last_user_[kMaxSlots];
+  AscendC::TPipe* pipe_ = nullptr;
   int32_t slots_ = 0;
 };
 

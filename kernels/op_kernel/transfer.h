@@ -58,7 +58,7 @@ __aicore__ inline void LoadRows(const LocalTensor<T>& dst, const GlobalTensor<T>
   const RowMove move = MakeMove<T>(shape);
   AscendC::DataCopyPadExtParams<T> pad;
   pad.isPad = move.padding > 0;
-  pad.rightPadding = static_cast<uint8_t>(move.padding);
+  pad.rightPadding = move.padding;
   for (int32_t row = 0; row < shape.rows; row += move.rows) {
     const AscendC::DataCopyExtParams params(
         static_cast<uint16_t>(MinOf(shape.rows - row, move.rows)), move.row_bytes, move.gm_gap,

@@ -37,7 +37,7 @@ __aicore__ inline void Order() { AscendC::PipeBarrier<PIPE_V>(); }
 struct AddOp {
   static constexpr bool kBlockFirst = false;
   static __aicore__ inline void Run(const LocalTensor<float>& dst, const LocalTensor<float>& a,
-                                    const LocalTensor<float>& b, uint64_t mask, uint8_t repeats,
+                                    const LocalTensor<float>& b, uint64_t mask, int32_t repeats,
                                     const BinaryRepeatParams& params) {
     AscendC::Add(dst, a, b, mask, repeats, params);
   }
@@ -46,7 +46,7 @@ struct AddOp {
 struct SubtractOp {
   static constexpr bool kBlockFirst = false;
   static __aicore__ inline void Run(const LocalTensor<float>& dst, const LocalTensor<float>& a,
-                                    const LocalTensor<float>& b, uint64_t mask, uint8_t repeats,
+                                    const LocalTensor<float>& b, uint64_t mask, int32_t repeats,
                                     const BinaryRepeatParams& params) {
     AscendC::Sub(dst, a, b, mask, repeats, params);
   }
@@ -55,7 +55,7 @@ struct SubtractOp {
 struct MultiplyOp {
   static constexpr bool kBlockFirst = false;
   static __aicore__ inline void Run(const LocalTensor<float>& dst, const LocalTensor<float>& a,
-                                    const LocalTensor<float>& b, uint64_t mask, uint8_t repeats,
+                                    const LocalTensor<float>& b, uint64_t mask, int32_t repeats,
                                     const BinaryRepeatParams& params) {
     AscendC::Mul(dst, a, b, mask, repeats, params);
   }
@@ -65,7 +65,7 @@ struct MultiplyOp {
 struct AddProductOp {
   static constexpr bool kBlockFirst = false;
   static __aicore__ inline void Run(const LocalTensor<float>& dst, const LocalTensor<float>& a,
-                                    const LocalTensor<float>& b, uint64_t mask, uint8_t repeats,
+                                    const LocalTensor<float>& b, uint64_t mask, int32_t repeats,
                                     const BinaryRepeatParams& params) {
     AscendC::MulAddDst(dst, a, b, mask, repeats, params);
   }
@@ -75,7 +75,7 @@ struct AddProductOp {
 struct ScaleShiftOp {
   static constexpr bool kBlockFirst = true;
   static __aicore__ inline void Run(const LocalTensor<float>& dst, const LocalTensor<float>& a,
-                                    const LocalTensor<float>& b, uint64_t mask, uint8_t repeats,
+                                    const LocalTensor<float>& b, uint64_t mask, int32_t repeats,
                                     const BinaryRepeatParams& params) {
     AscendC::FusedMulAdd(dst, a, b, mask, repeats, params);
   }
@@ -91,8 +91,7 @@ __aicore__ inline void RunRepeats(const LocalTensor<float>& dst, const LocalTens
     const int32_t repeats = MinOf(count - done, kMaxRepeats);
     const int32_t first = done * kBlockLanes;
     Op::Run(dst[first * params.dstRepStride], a[first * params.src0RepStride],
-            b[first * params.src1RepStride], static_cast<uint64_t>(mask),
-            static_cast<uint8_t>(repeats), params);
+            b[first * params.src1RepStride], static_cast<uint64_t>(mask), repeats, params);
   }
 }
 
@@ -102,10 +101,8 @@ template <class Op>
 __aicore__ inline void RunBlockColumn(const LocalTensor<float>& dst, const LocalTensor<float>& a,
                                       const LocalTensor<float>& b, int32_t rows, int32_t dst_step,
                                       int32_t a_step, int32_t b_step) {
-  const BinaryRepeatParams params(
-      static_cast<uint8_t>(dst_step), static_cast<uint8_t>(a_step), static_cast<uint8_t>(b_step),
-      static_cast<uint8_t>(dst_step * kBlockLanes), static_cast<uint8_t>(a_step * kBlockLanes),
-      static_cast<uint8_t>(b_step * kBlockLanes));
+  const BinaryRepeatParams params(dst_step, a_step, b_step, dst_step * kBlockLanes,
+                                  a_step * kBlockLanes, b_step * kBlockLanes);
   const int32_t full = rows / kBlockLanes;
   const int32_t rest = rows - full * kBlockLanes;
   RunRepeats<Op>(dst, a, b, kLanes, full, params);
@@ -124,7 +121,6 @@ __aicore__ inline void BroadcastRows(const LocalTensor<float>& dst, const LocalT
                                      int32_t step) {
   const int32_t blocks = pitch / kBlockLanes;
   const int32_t chunks = (pitch + kLanes - 1) / kLanes;
-  const uint8_t data = static_cast<uint8_t>(blocks);
   if (rows > 1 && blocks <= kNarrowBlocks && step * kBlockLanes <= kMaxStride) {
     for (int32_t j = 0; j < blocks; ++j) {
       const int32_t at = j * kBlockLanes;
@@ -135,19 +131,17 @@ __aicore__ inline void BroadcastRows(const LocalTensor<float>& dst, const LocalT
       }
     }
   } else if (blocks <= kMaxStride && chunks <= rows && step <= kMaxStride) {
-    const uint8_t coefficient = static_cast<uint8_t>(step);
     for (int32_t at = 0; at < pitch; at += kLanes) {
       const int32_t mask = MinOf(pitch - at, kLanes);
       if constexpr (Op::kBlockFirst) {
-        RunRepeats<Op>(dst[at], a, b, mask, rows,
-                       BinaryRepeatParams(1, 0, 0, data, coefficient, coefficient));
+        RunRepeats<Op>(dst[at], a, b, mask, rows, BinaryRepeatParams(1, 0, 0, blocks, step, step));
       } else {
         RunRepeats<Op>(dst[at], a[at], b, mask, rows,
-                       BinaryRepeatParams(1, 1, 0, data, data, coefficient));
+                       BinaryRepeatParams(1, 1, 0, blocks, blocks, step));
       }
     }
   } else {
-    const uint8_t first_block = Op::kBlockFirst ? 0 : 1;
+    const int32_t first_block = Op::kBlockFirst ? 0 : 1;
     const BinaryRepeatParams params(1, first_block, 0, kBlockLanes, first_block * kBlockLanes, 0);
     const int32_t full = pitch / kLanes;
     const int32_t rest = pitch - full * kLanes;
@@ -172,8 +166,7 @@ __aicore__ inline void FillBlocks(const LocalTensor<float>& dst, const LocalTens
                                   int32_t count) {
   const int32_t repeats = (count + kBlockLanes - 1) / kBlockLanes;
   for (int32_t done = 0; done < repeats; done += kMaxRepeats) {
-    AscendC::Brcb(dst[done * kLanes], src[done * kBlockLanes],
-                  static_cast<uint8_t>(MinOf(repeats - done, kMaxRepeats)),
+    AscendC::Brcb(dst[done * kLanes], src[done * kBlockLanes], MinOf(repeats - done, kMaxRepeats),
                   AscendC::BrcbRepeatParams(1, kBlockLanes));
   }
 }
@@ -249,7 +242,7 @@ template <bool kProduct>
 __aicore__ inline void SumManyRows(const LocalTensor<float>& dst, const LocalTensor<float>& a,
                                    const LocalTensor<float>& b, int32_t rows, int32_t pitch,
                                    const LocalTensor<float>& scratch, int32_t scratch_elems) {
-  const uint8_t stride = static_cast<uint8_t>(pitch / kBlockLanes);
+  const int32_t stride = pitch / kBlockLanes;
   const int32_t batch = MinOf(scratch_elems / kLanes, kMaxRepeats);
   for (int32_t row = 0; row < rows; row += batch) {
     const int32_t count = MinOf(rows - row, batch);
@@ -263,8 +256,7 @@ __aicore__ inline void SumManyRows(const LocalTensor<float>& dst, const LocalTen
                         BinaryRepeatParams(1, 1, 1, kBlockLanes, stride, stride));
       next = 2 * kLanes;
     } else {
-      AscendC::Adds(scratch, a[at], 0.0f, static_cast<uint64_t>(kLanes),
-                    static_cast<uint8_t>(count),
+      AscendC::Adds(scratch, a[at], 0.0f, static_cast<uint64_t>(kLanes), count,
                     AscendC::UnaryRepeatParams(1, 1, kBlockLanes, stride));
     }
     for (; next < pitch; next += kLanes) {

@@ -72,7 +72,7 @@ inline Outcome RunBody(const std::vector<float>& x, const std::function<void(Ten
   if (options.seed == 0) options.seed = 1;
   auto kernel = [&] {
     TPipe pipe;
-    TBuf<> buffers[4];
+    TBuf<TPosition::VECIN> buffers[4];
     Tensors tensors;
     tensors.x.SetGlobalBuffer(x_address, kElems);
     tensors.y.SetGlobalBuffer(y_address, kElems);

@@ -5,7 +5,7 @@ namespace faults::block_count_too_large {
 
 void Kernel(const Args& args, bool defect) {
   Bench t(args);
-  TBuf<> large;
+  TBuf<TPosition::VECIN> large;
   t.pipe.InitBuffer(large, 5000 * 32);
   const LocalTensor<float> wide = large.Get<float>();
   Duplicate(wide, 1.0f, 5000 * 8);

@@ -56,7 +56,7 @@ class Bench {
     y.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(args.y), kElems * GetBlockNum());
     w.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(args.w), kWorkspaceElems);
     first = kElems * GetBlockIdx();
-    for (TBuf<>* buffer : {&a_buffer_, &b_buffer_, &c_buffer_}) {
+    for (TBuf<TPosition::VECIN>* buffer : {&a_buffer_, &b_buffer_, &c_buffer_}) {
       pipe.InitBuffer(*buffer, elems * sizeof(float));
     }
     a = a_buffer_.Get<float>();
@@ -86,7 +86,7 @@ class Bench {
   int64_t first = 0;
 
  private:
-  TBuf<> a_buffer_, b_buffer_, c_buffer_;
+  TBuf<TPosition::VECIN> a_buffer_, b_buffer_, c_buffer_;
 };
 
 }  // namespace faults

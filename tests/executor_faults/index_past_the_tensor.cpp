@@ -14,7 +14,7 @@ void Kernel(const Args& args, bool defect) {
 
 const Register kFault({.name = "index_past_the_tensor",
                        .check = "bounds",
-                       .expected = {"GetValue", "outside its buffer"},
+                       .expected = {"GetValue", "outside its tensor"},
                        .kernel = Kernel});
 
 }  // namespace faults::index_past_the_tensor

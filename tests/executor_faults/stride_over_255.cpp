@@ -5,7 +5,7 @@ namespace faults::stride_over_255 {
 
 void Kernel(const Args& args, bool defect) {
   Bench t(args);
-  TBuf<> large;
+  TBuf<TPosition::VECIN> large;
   t.pipe.InitBuffer(large, 256 * 32 + 256);
   const LocalTensor<float> wide = large.Get<float>();
   Duplicate(wide, 1.0f, 256 * 8 + 64);

@@ -15,7 +15,7 @@ void Kernel(const Args& args, bool defect) {
 
 const Register kFault({.name = "strided_repeat_past_the_buffer",
                        .check = "bounds",
-                       .expected = {"Add", "outside its buffer"},
+                       .expected = {"Add", "outside its tensor"},
                        .kernel = Kernel});
 
 }  // namespace faults::strided_repeat_past_the_buffer

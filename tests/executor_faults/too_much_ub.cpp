@@ -5,7 +5,7 @@ namespace faults::too_much_ub {
 
 void Kernel(const Args& args, bool defect) {
   Bench t(args);
-  TBuf<> large;
+  TBuf<TPosition::VECIN> large;
   t.pipe.InitBuffer(large, defect ? 190 * 1024 : 160 * 1024);
   t.LoadForV(t.a);
   Adds(t.b, t.a, 1.0f, kElems);

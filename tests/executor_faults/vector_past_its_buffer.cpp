@@ -12,7 +12,7 @@ void Kernel(const Args& args, bool defect) {
 const Register kFault({.name = "vector_past_its_buffer",
                        .check = "bounds",
                        .expected = {"Duplicate", "writes UB bytes",
-                                    "outside its buffer of 4096 bytes"},
+                                    "outside its tensor of 4096 bytes"},
                        .kernel = Kernel});
 
 }  // namespace faults::vector_past_its_buffer

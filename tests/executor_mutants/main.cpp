@@ -1,5 +1,6 @@
 // Runs a problem with the kernel of mutant.cpp under the real plan and prints the findings.
 // Usage: mutant SOC DTYPE N C S G SEED...
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -29,6 +30,14 @@ std::vector<uint8_t> RandomValues(int64_t elems, DType dtype, bool positive,
     }
   }
   return bytes;
+}
+
+uint64_t Digest(const std::vector<std::vector<uint8_t>>& outputs) {
+  uint64_t digest = 0xcbf29ce484222325;  // FNV-1a
+  for (const auto& output : outputs) {
+    for (uint8_t byte : output) digest = (digest ^ byte) * 0x100000001b3;
+  }
+  return digest;
 }
 
 }  // namespace
@@ -73,11 +82,15 @@ int main(int argc, char** argv) {
   const group_norm_grad::Plan plan = group_norm_grad::MakePlan(problem, *platform);
   std::printf("schedule %s\n", group_norm_grad::Name(plan.schedule));
   for (int i = 7; i < argc; ++i) {
+    for (auto* output : {&grad_input, &grad_weight, &grad_bias}) {
+      std::fill(output->begin(), output->end(), uint8_t{0});
+    }
     executor::RunOptions options;
     options.launch.seed = std::strtoull(argv[i], nullptr, 10);
     const executor::Report report =
         executor::RunGroupNormGrad(plan, *platform, problem, buffers, options);
-    std::printf("seed %s completed %d\n", argv[i], report.completed ? 1 : 0);
+    std::printf("seed %s completed %d digest %016llx\n", argv[i], report.completed ? 1 : 0,
+                static_cast<unsigned long long>(Digest({grad_input, grad_weight, grad_bias})));
     for (const executor::Finding& finding : report.findings) {
       std::printf("finding %s: %s\n", finding.check.c_str(), finding.text.c_str());
     }

@@ -35,7 +35,7 @@ struct AddSample {
 
   void operator()(const Buffers& buffers) const {
     TPipe pipe;
-    TBuf<> ub;
+    TBuf<TPosition::VECIN> ub;
     pipe.InitBuffer(ub, kUbBytes);
     const uint64_t blocks = GetBlockNum();
     const uint64_t rows = 8192 / blocks + (static_cast<uint64_t>(GetBlockIdx()) < 8192 % blocks);
@@ -96,7 +96,7 @@ struct CopySample {
 
   void operator()(const Buffers& buffers) const {
     TPipe pipe;
-    TBuf<> ub;
+    TBuf<TPosition::VECIN> ub;
     pipe.InitBuffer(ub, 64 * 2048);
     const LocalTensor<half> tile = ub.Get<half>();
     GlobalTensor<half> x;
@@ -127,7 +127,7 @@ struct BankSample {
 
   void operator()(const Buffers&) const {
     TPipe pipe;
-    TBuf<> ub;
+    TBuf<TPosition::VECIN> ub;
     pipe.InitBuffer(ub, kUbBytes);
     const LocalTensor<float> a = ub.GetWithOffset<float>(4096, src0);
     const LocalTensor<float> b = ub.GetWithOffset<float>(4096, src1);

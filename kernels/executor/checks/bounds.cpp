@@ -61,7 +61,7 @@ void BoundsCheck::CheckUb(const CoreView& core, const Instr& instr, const Access
   } else if ((low < operand.begin || high > operand.end) &&
              findings_.IsNew(kCheck, kUbBuffer, instr.where)) {
     findings_.Add(kCheck, Action(core, instr, access) + UbText(core, operand.buffer, low, high) +
-                              ", outside its buffer of " +
+                              ", outside its tensor of " +
                               std::to_string(operand.end - operand.begin) + " bytes");
   }
 }

@@ -22,15 +22,16 @@ enum Kind {
   kRepeat,
   kZero,
   kStride,
+  kStillBlock,
   kOverlap,
   kDmaAlign,
+  kDmaPosition,
   kDmaRemainder,
   kDmaCount,
   kDmaLength,
   kDmaElement,
   kDmaPadding,
   kAtomic,
-  kUnrelatedOverlap,
 };
 
 bool IsOneOf(Type type, std::initializer_list<Type> list) {
@@ -193,7 +194,10 @@ void ParamsCheck::CheckRepeat(const Call& call) {
   } else if (nothing && device_.arch == 3510) {
     Tell(call, kZero, "gets repeat 0, which 3510 does not promise to ignore");
   }
-  if (!IsReduction(instr.op)) return;
+  if (!IsReduction(instr.op)) {
+    if (instr.dst.blk_stride == 0) Tell(call, kStillBlock, "gets dstBlkStride 0");
+    return;
+  }
   for (int64_t stride : {instr.dst.rep_stride, instr.src0.blk_stride, instr.src0.rep_stride}) {
     if (stride < 0 || stride > kMostReductionStride) {
       Tell(call, kStride, "gets stride " + std::to_string(stride) + ", outside 0 to 65535");
@@ -228,8 +232,15 @@ void ParamsCheck::CheckDma(const Call& call) {
   const Instr& instr = call.instr;
   const Dma& dma = instr.dma;
   const bool load = instr.op == Op::kLoad;
-  CheckUbAlignment(call, load ? instr.dst : instr.src0, load ? Which::kDst : Which::kSrc0,
-                   kBlockBytes);
+  const UbOperand& local = load ? instr.dst : instr.src0;
+  CheckUbAlignment(call, local, load ? Which::kDst : Which::kSrc0, kBlockBytes);
+  const bool veccalc =
+      local.buffer >= 0 && call.core.ub_buffers[static_cast<size_t>(local.buffer)].veccalc;
+  if (veccalc && (device_.arch == 2201 || !load)) {
+    Tell(call, kDmaPosition,
+         std::string("moves data ") + (load ? "to" : "from") +
+             " VECCALC, which is not supported on " + std::to_string(device_.arch));
+  }
   const uint32_t element = SizeOf(instr.gm.type);
   if (dma.form != DmaForm::kPad && instr.gm.address % element != 0) {
     Tell(call, kDmaAlign,

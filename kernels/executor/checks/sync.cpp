@@ -95,11 +95,11 @@ void SyncCheck::CheckSyncAll(const CoreView& core, const Instr& instr) {
          call + "with " + std::to_string(blocks_) + " blocks on " +
              std::to_string(device_.vector_cores) + " vector cores never returns");
   }
-  if (device_.arch == 2201 && !core.cross_core_scheduler) {
+  if (!core.cross_core_scheduler) {
     Tell(kKernelType, instr.where, Where(), core,
          call + "needs KERNEL_TYPE_MIX_AIV_1_0, but the kernel declares KERNEL_TYPE_AIV_ONLY");
   }
-  if (device_.arch == 2201 && workspace_bytes_ == 0) {
+  if (workspace_bytes_ == 0) {
     Tell(kWorkspace, instr.where, Where(), core, call + "needs a workspace of at least 16 bytes");
   }
 }

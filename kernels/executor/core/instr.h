@@ -4,14 +4,29 @@
 #pragma once
 
 #include <cstdint>
-#include <source_location>
 #include <string>
 
 #include "numeric.h"
 
 namespace executor {
 
-using Where = std::source_location;
+// std::source_location, which clang has from 16 on only: a place in the kernel's source.
+class Where {
+ public:
+  constexpr Where() = default;
+  static constexpr Where current(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    Where where;
+    where.file_ = file;
+    where.line_ = line;
+    return where;
+  }
+  constexpr const char* file_name() const { return file_; }
+  constexpr int line() const { return line_; }
+
+ private:
+  const char* file_ = "";
+  int line_ = 0;
+};
 
 enum class Pipe : uint8_t { kS, kV, kMte2, kMte3 };
 constexpr int kPipes = 4;

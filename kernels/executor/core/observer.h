@@ -25,6 +25,7 @@ struct UbBuffer {
   uint32_t offset = 0;
   uint32_t bytes = 0;
   const char* kind = "";  // "TQue VECIN", "TBuf", ...
+  bool veccalc = false;   // at the position VECCALC
   Where where;
 };
 

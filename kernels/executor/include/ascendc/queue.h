@@ -79,24 +79,26 @@ class TPipe {
   TPipe& operator=(const TPipe&) = delete;
 
   void Init(executor::Where where = executor::Where::current()) {
+    executor::Core& core = executor::CurrentCore();
+    if (core.tpipe != nullptr) core.ReportMisuse("TPipe while another one is alive", where);
     created_ = where;
     destroyed_ = false;
     ResetState(where);
-    executor::CurrentCore().tpipe = this;
+    core.tpipe = this;
   }
 
   template <class T>
   bool InitBuffer(T& que, uint8_t num, uint32_t len,
                   executor::Where where = executor::Where::current()) {
     static_assert(T::isTQue, "InitBuffer(que, num, len) is for queues");
-    que.SetBuffers(Take(num, len, T::kKind, T::freeBufEvt, where), num);
+    que.SetBuffers(Take(num, len, T::kKind, false, T::freeBufEvt, where), num);
     return true;
   }
 
   template <TPosition pos>
   bool InitBuffer(TBuf<pos>& buf, uint32_t len,
                   executor::Where where = executor::Where::current()) {
-    buf.SetBuffers(Take(1, len, "TBuf", HardEvent::MAX, where), 1);
+    buf.SetBuffers(Take(1, len, "TBuf", pos == TPosition::VECCALC, HardEvent::MAX, where), 1);
     return true;
   }
 
@@ -104,6 +106,7 @@ class TPipe {
   TEventID AllocEventID(executor::Where where = executor::Where::current()) {
     const TEventID id = FetchEventID<evt>(where);
     occupied_[Index(evt)] |= static_cast<uint8_t>(1u << id);
+    allocated_at_[Index(evt)][id] = where;
     return id;
   }
 
@@ -144,6 +147,8 @@ class TPipe {
     destroyed_ = true;
     WaitForFreedBuffers(where);
     PipeBarrier<PIPE_ALL>(where);
+    ReportHeldEventIDs();
+    executor::CurrentCore().tpipe = nullptr;
   }
 
  private:
@@ -164,12 +169,25 @@ class TPipe {
       if (buffer.freeBufEvtID == INVALID_TEVENTID) continue;
       WithQueueEvent(buffer.freeBufEvt, [&]<HardEvent evt>(EventTag<evt>) {
         WaitFlag<evt>(buffer.freeBufEvtID, where);
+        ReleaseEventID<evt>(buffer.freeBufEvtID, where);
       });
       buffer.freeBufEvtID = INVALID_TEVENTID;
     }
   }
 
-  TBufType* Take(int32_t num, uint32_t len, const char* kind, HardEvent free_event,
+  void ReportHeldEventIDs() {
+    for (int evt = 0; evt < static_cast<int>(HardEvent::MAX); ++evt) {
+      for (TEventID id = 0; id < QUE_MAX_EVENT; ++id) {
+        if (((occupied_[evt] >> id) & 1) == 0) continue;
+        executor::CurrentCore().ReportMisuse(
+            "AllocEventID<" + executor::Name(executor::EventOf(static_cast<HardEvent>(evt))) +
+                "> has no ReleaseEventID",
+            allocated_at_[evt][id]);
+      }
+    }
+  }
+
+  TBufType* Take(int32_t num, uint32_t len, const char* kind, bool veccalc, HardEvent free_event,
                  executor::Where where) {
     executor::Core& core = executor::CurrentCore();
     if (num < 1 || used_ + num > QBUF_MAX_LEN) {
@@ -187,7 +205,7 @@ class TPipe {
       buffer.freeBufEvt = free_event;
       buffer.address = address_;
       buffer.dataLen = len;
-      buffer.index = core.AddUbBuffer({address_, len, kind, where});
+      buffer.index = core.AddUbBuffer({address_, len, kind, veccalc, where});
       address_ += len;
     }
     return first;
@@ -197,18 +215,22 @@ class TPipe {
   int32_t used_ = 0;
   uint32_t address_ = 0;
   uint8_t occupied_[static_cast<int>(HardEvent::MAX)] = {};
+  executor::Where allocated_at_[static_cast<int>(HardEvent::MAX)][QUE_MAX_EVENT];
   bool destroyed_ = false;
   executor::Where created_;
 };
 
+// The tensor's extent is its own, not that of the buffer it is a part of; as in InitBuffer, it ends
+// on a whole block.
 template <typename T>
 LocalTensor<T> MakeTensor(TBufHandle buffer, uint32_t offset, uint32_t bytes) {
+  const uint32_t padded = (bytes + ONE_BLK_SIZE - 1) / ONE_BLK_SIZE * ONE_BLK_SIZE;
   executor::UbOperand operand;
   operand.type = executor::TypeOf<T>();
   operand.present = true;
   operand.offset = buffer->address + offset;
-  operand.begin = buffer->address;
-  operand.end = buffer->address + buffer->dataLen;
+  operand.begin = operand.offset;
+  operand.end = buffer->address + std::min(offset + padded, buffer->dataLen);
   operand.buffer = static_cast<int16_t>(buffer->index);
   return LocalTensor<T>(operand, static_cast<uint32_t>(bytes / sizeof(T)), buffer);
 }

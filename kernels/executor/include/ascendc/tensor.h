@@ -52,7 +52,6 @@ class LocalTensor {
   uint64_t GetPhyAddr(const uint32_t offset) const { return operand_.offset + offset * sizeof(T); }
   uint32_t GetSize() const { return size_; }
   void SetSize(const uint32_t size) { size_ = size; }
-  int32_t GetPosition() const { return static_cast<int32_t>(TPosition::VECCALC); }
   TBufHandle GetBufferHandle() const { return handle_; }
 
   // The executor's own: how the queues make tensors and the instructions read them.

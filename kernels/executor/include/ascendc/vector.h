@@ -96,22 +96,20 @@ inline void SetContiguous(Instr& instr) {
 }
 
 template <class T, class U>
-Instr MakeBinary(Op op, const AscendC::LocalTensor<T>& dst, const AscendC::LocalTensor<U>& src0,
-                 const AscendC::LocalTensor<U>& src1, Where where) {
-  Instr instr = MakeVector(op, where);
-  instr.dst = dst.operand();
-  instr.src0 = src0.operand();
-  instr.src1 = src1.operand();
-  SetContiguous(instr);
-  return instr;
-}
-
-template <class T, class U>
 Instr MakeUnary(Op op, const AscendC::LocalTensor<T>& dst, const AscendC::LocalTensor<U>& src,
                 Where where) {
   Instr instr = MakeVector(op, where);
   instr.dst = dst.operand();
   instr.src0 = src.operand();
+  SetContiguous(instr);
+  return instr;
+}
+
+template <class T, class U>
+Instr MakeBinary(Op op, const AscendC::LocalTensor<T>& dst, const AscendC::LocalTensor<U>& src0,
+                 const AscendC::LocalTensor<U>& src1, Where where) {
+  Instr instr = MakeUnary(op, dst, src0, where);
+  instr.src1 = src1.operand();
   SetContiguous(instr);
   return instr;
 }

@@ -33,6 +33,12 @@ Instr MakeDuplicate(const AscendC::LocalTensor<T>& dst, const T& scalar, Where w
   return instr;
 }
 
+inline void SetStrides(Instr& instr, const Field<uint16_t>& dst_block,
+                       const Field<uint8_t>& dst_repeat) {
+  instr.dst.blk_stride = Take(instr, "dstBlockStride", dst_block);
+  instr.dst.rep_stride = Take(instr, "dstRepeatStride", dst_repeat);
+}
+
 template <class T>
 Instr MakeCopy(const AscendC::LocalTensor<T>& dst, const AscendC::LocalTensor<T>& src,
                const AscendC::CopyRepeatParams& params, Where where) {
@@ -94,8 +100,7 @@ inline void Duplicate(const LocalTensor<T>& dst, const T& scalarValue, uint64_t 
                       const Field<uint8_t> repeatTimes, const Field<uint16_t> dstBlockStride,
                       const Field<uint8_t> dstRepeatStride, Where where = Where::current()) {
   executor::Instr instr = executor::MakeDuplicate(dst, scalarValue, where);
-  instr.dst.blk_stride = executor::Take(instr, "dstBlockStride", dstBlockStride);
-  instr.dst.rep_stride = executor::Take(instr, "dstRepeatStride", dstRepeatStride);
+  executor::SetStrides(instr, dstBlockStride, dstRepeatStride);
   executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);
 }
 
@@ -104,8 +109,7 @@ inline void Duplicate(const LocalTensor<T>& dst, const T& scalarValue, const uin
                       const Field<uint8_t> repeatTimes, const Field<uint16_t> dstBlockStride,
                       const Field<uint8_t> dstRepeatStride, Where where = Where::current()) {
   executor::Instr instr = executor::MakeDuplicate(dst, scalarValue, where);
-  instr.dst.blk_stride = executor::Take(instr, "dstBlockStride", dstBlockStride);
-  instr.dst.rep_stride = executor::Take(instr, "dstRepeatStride", dstRepeatStride);
+  executor::SetStrides(instr, dstBlockStride, dstRepeatStride);
   executor::IssueMasked<isSetMask>(instr, mask, repeatTimes);
 }
 
