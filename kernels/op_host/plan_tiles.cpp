@@ -105,7 +105,7 @@ bool FitTile(const Sizes& sizes, const Cut& cut, int64_t groups, GroupNormGradTi
     tiling.work_elems = sizes.IsFloat() ? 0 : static_cast<int32_t>(unit_elems);
     tiling.work_rows = static_cast<int32_t>(tiling.D);
     for (int32_t slots : {3, 2}) {
-      for (int32_t scratch : {4096, 2048}) {
+      for (int32_t scratch : {8448, 4352, 2048}) {
         tiling.slots = slots;
         tiling.scratch_elems = scratch;
         tiling.ub_bytes = static_cast<int32_t>(UbBytes(sizes, tiling));
