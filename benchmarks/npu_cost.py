@@ -169,7 +169,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--acceptance", action="store_true", help="the ten acceptance shapes only")
     parser.add_argument("--shapes", nargs="+", choices=known, metavar="NAME")
-    parser.add_argument("--dtypes", nargs="+", choices=executor.DTYPES, default=["fp32", "bf16"])
+    parser.add_argument("--dtypes", nargs="+", choices=executor.DTYPES, default=list(executor.DTYPES))
     parser.add_argument("--platforms", nargs="+", default=PLATFORMS)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)

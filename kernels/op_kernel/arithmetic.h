@@ -99,25 +99,24 @@ struct Passes {
     Order();
   }
 
-  // Sums a row of grad_out and of grad_out * input, or those of them that are wanted. `last`:
-  // nobody reads the float32 copies of 16-bit data after this.
-  __aicore__ inline void SumRowsOf(const LocalTensor<float>& sums,
-                                   const LocalTensor<float>& products,
+  // Sums a row of grad_out and, `apart` lanes further, of grad_out * input, or those of them that
+  // are wanted. `last`: nobody reads the float32 copies of 16-bit data after this.
+  __aicore__ inline void SumRowsOf(const LocalTensor<float>& sums, int32_t apart,
                                    const LocalTensor<float>& grad_out,
                                    const LocalTensor<float>& input, int32_t rows, int32_t pitch,
                                    bool want_sums, bool want_products, bool last,
                                    bool aligned) const {
     const int32_t blocks = pitch / kBlockLanes;
     if (want_sums && want_products && !(aligned && blocks <= kNarrowBlocks) && HasTree(blocks) &&
-        SumRowsAndProducts(sums, products, grad_out, input, rows, pitch, last && !kIsFloat<T>,
-                           scratch, scratch_elems, aligned)) {
+        SumRowsAndProducts(sums, apart, grad_out, input, rows, pitch, last && !kIsFloat<T>, scratch,
+                           scratch_elems, aligned)) {
       return;
     }
     if (want_sums) {
       SumRows<false>(sums, grad_out, grad_out, rows, pitch, scratch, scratch_elems, aligned);
     }
     if (want_products) {
-      SumRows<true>(products, grad_out, input, rows, pitch, scratch, scratch_elems, aligned);
+      SumRows<true>(sums[apart], grad_out, input, rows, pitch, scratch, scratch_elems, aligned);
     }
   }
 };

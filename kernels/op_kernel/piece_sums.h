@@ -262,7 +262,7 @@ class PieceSums {
   __aicore__ inline void AddRows(int32_t value, int32_t rows, int32_t pitch,
                                  const LocalTensor<T>& grad_out, const LocalTensor<T>& input) {
     Convert(grad_out, input, rows * pitch);
-    passes_.SumRowsOf(channel_sums_[value], channel_products_[value], passes_.GradOut(grad_out),
+    passes_.SumRowsOf(channel_sums_[value], tiling_.vector_elems, passes_.GradOut(grad_out),
                       passes_.Input(input), rows, pitch, context_.NeedGradOutSums(),
                       context_.NeedProductSums(), true, value % kBlockLanes == 0);
   }
@@ -275,7 +275,7 @@ class PieceSums {
     for (int32_t at = 0; at < pitch; at += tiling_.work_elems) {
       const int32_t count = MinOf(pitch - at, tiling_.work_elems);
       Convert(grad_out[at], input[at], count);
-      passes_.SumRowsOf(part_sums_[parts], products[parts], passes_.GradOut(grad_out[at]),
+      passes_.SumRowsOf(part_sums_[parts], kMaxParts, passes_.GradOut(grad_out[at]),
                         passes_.Input(input[at]), 1, count, context_.NeedGradOutSums(),
                         context_.NeedProductSums(), true, false);
       ++parts;

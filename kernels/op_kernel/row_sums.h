@@ -113,7 +113,7 @@ __aicore__ inline int32_t TreeLanes(int32_t blocks) {
 // they are. Scratch holds kSources * TreeLanes a row and kTreeSlack; kMaxRepeats rows at most.
 // `aligned`: both results start on blocks.
 template <bool kPair>
-__aicore__ inline void SumTrees(const LocalTensor<float>& dst, const LocalTensor<float>& dst_b,
+__aicore__ inline void SumTrees(const LocalTensor<float>& dst, int32_t apart,
                                 const LocalTensor<float>& a, const LocalTensor<float>& b,
                                 int32_t rows, int32_t pitch, const LocalTensor<float>& scratch,
                                 bool aligned) {
@@ -140,10 +140,15 @@ __aicore__ inline void SumTrees(const LocalTensor<float>& dst, const LocalTensor
     lanes = step;
     from = to;
   }
-  FinishTree(dst, from < 0 ? a : scratch[from], rows, blocks, lanes, many);
-  if constexpr (kPair) {
-    FinishTree(dst_b, from < 0 ? b : scratch[from + rows * blocks * kBlockLanes], rows, blocks,
-               lanes, many);
+  if (kPair && from >= 0 && rows == 1) {
+    const TreeMask mask(blocks, lanes);
+    AscendC::WholeReduceSum(dst, scratch[from], mask.bits, 2, apart, 1, blocks);
+  } else {
+    FinishTree(dst, from < 0 ? a : scratch[from], rows, blocks, lanes, many);
+    if constexpr (kPair) {
+      FinishTree(dst[apart], from < 0 ? b : scratch[from + rows * blocks * kBlockLanes], rows,
+                 blocks, lanes, many);
+    }
   }
   Order();
 }
@@ -193,8 +198,7 @@ __aicore__ inline void SumManyRows(const LocalTensor<float>& dst, const LocalTen
     const int32_t count = MinOf(rows - row, batch);
     const int32_t at = row * pitch;
     FoldSegments<kProduct>(scratch, a[at], b[at], count, pitch, kLanes);
-    SumTrees<false>(dst[row], dst[row], scratch, scratch, count, kLanes, scratch[count * kLanes],
-                    false);
+    SumTrees<false>(dst[row], 0, scratch, scratch, count, kLanes, scratch[count * kLanes], false);
   }
 }
 
@@ -227,7 +231,7 @@ __aicore__ inline void SumLongRows(const LocalTensor<float>& dst, const LocalTen
       }
     }
     Order();
-    SumTrees<false>(dst[row], dst[row], scratch, scratch, 1, width, scratch[width], false);
+    SumTrees<false>(dst[row], 0, scratch, scratch, 1, width, scratch[width], false);
   }
 }
 
@@ -261,10 +265,10 @@ __aicore__ inline void SumRows(const LocalTensor<float>& dst, const LocalTensor<
       if constexpr (kProduct) {
         AscendC::Mul(scratch, a[at], b[at], count * pitch);
         Order();
-        SumTrees<false>(dst[row], dst[row], scratch, scratch, count, pitch, scratch[count * pitch],
+        SumTrees<false>(dst[row], 0, scratch, scratch, count, pitch, scratch[count * pitch],
                         blockwise);
       } else {
-        SumTrees<false>(dst[row], dst[row], a[at], a[at], count, pitch, scratch, blockwise);
+        SumTrees<false>(dst[row], 0, a[at], a[at], count, pitch, scratch, blockwise);
       }
     }
     if (most > 0) return;
@@ -286,10 +290,9 @@ __aicore__ inline int32_t FoldedLanes(int32_t rows, int32_t blocks) {
   return folds ? step * kBlockLanes : 0;
 }
 
-// Both sums of rows that have a tree: of a, and of a * b, which it may overwrite if b_is_free.
-// False if scratch is too small.
-__aicore__ inline bool SumRowsAndProducts(const LocalTensor<float>& sums,
-                                          const LocalTensor<float>& products,
+// Both sums of rows that have a tree: of a, and `apart` lanes further those of a * b, which it may
+// overwrite if b_is_free. False if scratch is too small.
+__aicore__ inline bool SumRowsAndProducts(const LocalTensor<float>& sums, int32_t apart,
                                           const LocalTensor<float>& a, const LocalTensor<float>& b,
                                           int32_t rows, int32_t pitch, bool b_is_free,
                                           const LocalTensor<float>& scratch, int32_t scratch_elems,
@@ -309,12 +312,12 @@ __aicore__ inline bool SumRowsAndProducts(const LocalTensor<float>& sums,
       const LocalTensor<float> product = scratch[count * folded];
       FoldSegments<false>(scratch, a[at], a[at], count, pitch, folded);
       FoldSegments<true>(product, a[at], b[at], count, pitch, folded);
-      SumTrees<true>(sums[row], products[row], scratch, product, count, folded, tree, blockwise);
+      SumTrees<true>(sums[row], apart, scratch, product, count, folded, tree, blockwise);
     } else {
       const LocalTensor<float> product = b_is_free ? b[at] : scratch;
       AscendC::Mul(product, a[at], b[at], count * pitch);
       Order();
-      SumTrees<true>(sums[row], products[row], a[at], product, count, pitch, tree, blockwise);
+      SumTrees<true>(sums[row], apart, a[at], product, count, pitch, tree, blockwise);
     }
   }
   return true;

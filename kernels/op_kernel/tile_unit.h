@@ -27,6 +27,7 @@ class TileUnits {
     const int32_t groups = tiling_.unit_n * tiling_.unit_g;
     const int32_t values = groups * tiling_.channel_pitch;
     vectors_ = arena.Take<float>(3 * values);
+    channels_apart_ = values;
     channel_sums_ = vectors_;
     channel_products_ = vectors_[values];
     weighted_ = vectors_[2 * values];
@@ -149,7 +150,7 @@ class TileUnits {
     for (int32_t part = 0; part < parts; ++part) {
       const int32_t at = part * tiling_.channel_pitch + row;
       passes_.SumRowsOf(
-          channel_sums_[at], channel_products_[at], passes_.GradOut(grad_out)[part * group_elems],
+          channel_sums_[at], channels_apart_, passes_.GradOut(grad_out)[part * group_elems],
           passes_.Input(input)[part * group_elems], part_rows, pitch, context_.NeedGradOutSums(),
           context_.NeedProductSums(), rows < tiling_.D, at % kBlockLanes == 0);
     }
@@ -221,7 +222,7 @@ class TileUnits {
   LocalTensor<float> vectors_, channel_sums_, channel_products_, weighted_;  // one value a channel
   LocalTensor<float> channel_blocks_;                                        // one block a channel
   LocalTensor<float> packed_, coefficients_;  // one value, one block a group
-  int32_t packed_elems_;
+  int32_t packed_elems_, channels_apart_;
 };
 
 }  // namespace group_norm_grad

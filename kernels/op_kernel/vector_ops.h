@@ -12,7 +12,7 @@ using AscendC::LocalTensor;
 constexpr int32_t kLanes = 64;      // float32 lanes of one repeat
 constexpr int32_t kBlockLanes = 8;  // float32 lanes of one 32-byte block
 constexpr int32_t kMaxRepeats = 255;
-constexpr int32_t kMaxStride = 255;  // of a repeat, in blocks
+constexpr int32_t kMaxStride = 255;    // of a repeat, in blocks
 constexpr int32_t kStartRepeats = 24;  // that an instruction's start takes as long as
 constexpr int32_t kNarrowBlocks =
     4;  // rows up to this wide are taken eight at a time, one block column an instruction
@@ -166,8 +166,8 @@ __aicore__ inline void BroadcastRows(const LocalTensor<float>& dst, const LocalT
       }
     }
   } else {
-    // Rows of equal repeats if the shorter repeats cost less than the start of an instruction for the
-    // rest; else whole ones and a rest.
+    // Rows of equal repeats if the shorter repeats cost less than the start of an instruction for
+    // the rest; else whole ones and a rest.
     const int32_t equal = StepBlocks(blocks);
     const bool shorter = blocks / equal - blocks / kBlockLanes <= kStartRepeats;
     const int32_t repeat_blocks = shorter ? equal : kBlockLanes;
