@@ -52,6 +52,10 @@ def test_bounds_depend_on_the_problem(case):
     }
 
 
+def test_bounds_on_counts_are_for_48_cores(case):
+    assert set(npu_cost.bounds(case | {"soc": "Ascend910B4"})) == {"time / (launch + floor)"}
+
+
 def test_a_miss_names_figure_and_bound(case):
     worse = copy.deepcopy(case)
     worse["counted"]["gm_ratio"] = 2.0
