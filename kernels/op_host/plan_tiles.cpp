@@ -99,8 +99,8 @@ bool FitTile(const Sizes& sizes, const Cut& cut, int64_t groups, GroupNormGradTi
   for (int64_t parts = 1;; parts += parts < 4 ? 1 : parts) {
     // Compute units: the tile, equal parts of it, ... one group, then for 16-bit data rows of a
     // group.
-    const int64_t unit_groups = std::max<int64_t>(
-        1, std::min(CeilDiv(tile_groups, parts), kUnitElems / group_pitch));
+    const int64_t unit_groups =
+        std::max<int64_t>(1, std::min(CeilDiv(tile_groups, parts), kUnitElems / group_pitch));
     SetUnit(tiling, unit_groups, uniform);
     const int64_t unit_elems = int64_t{tiling.unit_n} * tiling.unit_g * group_pitch;
     tiling.work_elems = sizes.IsFloat() ? 0 : static_cast<int32_t>(unit_elems);
