@@ -156,7 +156,8 @@ def variant_cases() -> Iterator[Case]:
             yield replace(base, dtype=dtype, stat_dtype=stat_dtype, weight_dtype=weight_dtype)
         yield replace(base, has_weight=False)
         for offset in (1e3, 1e4):
-            yield replace(base, offset=offset)
+            for dtype in DTYPES:
+                yield replace(base, offset=offset, dtype=dtype, stat_dtype="float32")
         for dtype in ("float32", "float16"):
             for soc, cores in (
                 ("Ascend910B3", None),

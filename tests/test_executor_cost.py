@@ -28,6 +28,11 @@ SAMPLES = (
     "bank no conflict",
     "bank read and read",
     "bank read and write",
+    "bank repeated block meets",
+    "bank repeated block apart",
+    "reduce twice whole",
+    "reduce three blocks",
+    "reduce block and whole",
 )
 
 

@@ -20,6 +20,7 @@ TILES = ("float32", 4, 64, 49, 8)
 BIG_TILES = ("float32", 96, 96, 120, 8)
 STREAMED = ("float32", 16, 32, 4096, 8)
 SPLIT = ("float32", 1, 64, 4096, 2)
+UNEVEN = ("float32", 2, 24, 3000, 2)  # rows of 375 blocks, five a repeat
 ROWS = ("float32", 4, 4096, 64, 4)
 NARROW = ("bfloat16", 4, 64, 49, 8)
 SHORT_ROWS = ("float32", 4, 64, 9, 8)
@@ -272,6 +273,15 @@ MUTATIONS = (
         NARROW,
         "params",
         "from float to bfloat16_t with CAST_NONE",
+    ),
+    Mutation(
+        "steps of a tree of sums that touch",
+        "row_sums.h",
+        "constexpr int32_t kTreeSlack = kLanes;",
+        "constexpr int32_t kTreeSlack = 0;",
+        UNEVEN,
+        "params",
+        "writes in one repeat what src0 reads in a later one",
     ),
     # init
     Mutation(

@@ -36,8 +36,14 @@ struct CostRates {
       0.35;  // of an HBM byte: published peaks of 1.8 and 5.2 TB/s
   static constexpr double kConvertWeight =
       0.08;  // 16-bit data converted a second time in the second pass
+  static constexpr double kCycleBytes = 20;  // of the vector unit: 37 GB/s at 1.8 GHz
+  static constexpr double kConvertStarts =
+      700;  // cycles that the instructions on one set of float32 copies take to start
+  static constexpr double kFirstPassShare = 0.58;  // of the vector unit's time
+  // Of a cut that reads twice from L2 what another one keeps: L2 is the least certain of the model.
+  static constexpr double kRereadRisk = 0.1;
   static constexpr double kShallowRing =
-      0.06;  // two slots only: loads wait for stores now and then
+      0.15;  // two slots only: loads wait for stores now and then
 };
 
 struct Sizes {

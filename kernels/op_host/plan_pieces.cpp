@@ -8,13 +8,16 @@ namespace group_norm_grad::plan_internal {
 namespace {
 
 constexpr int64_t kMinPieceBytes =
-    20 * 1024;  // the DMA rate is flat from 16 KiB on, the mean with small ones included
+    18 * 1024;  // the DMA rate is flat from 16 KiB on, the mean with small ones included
 constexpr int64_t kMaxPieceBytes = 40 * 1024;
 constexpr int64_t kBurstBytes = 512;      // pieces of a row start on these where the row does
 constexpr int64_t kRowSteps = 32;         // numbers of rows that are tried
 constexpr int64_t kPartStepBytes = 1024;  // between the lengths that are tried
-constexpr int64_t kWorkElems = 2048;      // float32 copies of 16-bit data, two buffers of them
-constexpr int64_t kScratchElems = 2048;
+// float32 copies of 16-bit data, two buffers of them: long instructions pay their start once, short
+// buffers leave the ring more slots.
+constexpr int64_t kWorkElems[] = {8192, 7168, 6144, 5120, 4096, 3072, 2048};
+constexpr int64_t kNarrowScratch = 3072;  // 16-bit data: the steps of two trees
+constexpr int64_t kWideScratch = 5376;    // float32: beside them the products of a row of 4096
 constexpr int64_t kMaxVectorElems = 512;
 constexpr int64_t kMaxShareGroups = 32;  // whose sums a core keeps between the passes
 constexpr int64_t kMaxLanePiece = 2048;  // channels of a piece when S is 1
@@ -50,27 +53,20 @@ int64_t MostExchangingCores(const Sizes& sizes, const GroupNormGradTiling& tilin
   return std::min(cores, 2 * ((tiling.group_pieces - 1) / least + 2));
 }
 
-// Sets the work buffers, the vectors and the ring for pieces of `rows` rows or of parts of a row.
-// False when they do not fit.
-bool FitPieces(const Sizes& sizes, int64_t piece_values, int64_t row_elems, int64_t slot_elems,
-               GroupNormGradTiling& tiling) {
-  tiling.slot_elems = static_cast<int32_t>(slot_elems);
-  tiling.scratch_elems = kScratchElems;
-  // A group's channels, and those of the groups that a core has beside it.
-  const int64_t share = CeilDiv(sizes.problem.N * sizes.problem.C, sizes.platform.vector_cores);
-  const int64_t of_group =
-      RoundUp(std::max(tiling.D + std::min(tiling.D, share), tiling.row_pieces), 16);
-  tiling.share_groups = static_cast<int32_t>(MostGroups(sizes, tiling));
-  tiling.exchange_cores = static_cast<int32_t>(MostExchangingCores(sizes, tiling));
-  tiling.vector_elems = static_cast<int32_t>(
-      std::max(std::min(of_group, kMaxVectorElems), RoundUp(piece_values, 16)));
-  if (!sizes.IsFloat()) {
-    tiling.work_elems = static_cast<int32_t>(
-        std::min(std::max(kWorkElems, sizes.problem.S == 1 ? slot_elems : 0), slot_elems));
-    int64_t rows = tiling.work_elems / row_elems;
-    if (row_elems <= kNarrowLanes) rows = rows / 8 * 8;
-    tiling.work_rows = static_cast<int32_t>(rows);
-  }
+// The float32 copies: of equal numbers of a piece's rows, or of a part of a row.
+void SetWork(const Sizes& sizes, int64_t row_elems, int64_t most, GroupNormGradTiling& tiling) {
+  const int64_t slot = tiling.slot_elems;
+  const int64_t all = slot / row_elems;
+  int64_t rows = std::min(all, most / row_elems);
+  if (rows > 1) rows = CeilDiv(all, CeilDiv(all, rows));
+  if (row_elems <= kNarrowLanes && rows < all) rows = rows / 8 * 8;
+  const int64_t elems = sizes.problem.S == 1 ? slot : rows > 0 ? rows * row_elems : most;
+  tiling.work_elems = static_cast<int32_t>(std::min(elems, slot));
+  tiling.work_rows = static_cast<int32_t>(rows);
+}
+
+// The deepest ring that fits; false when not even two slots do.
+bool FitRing(const Sizes& sizes, GroupNormGradTiling& tiling) {
   for (tiling.slots = kMaxSlots; tiling.slots >= 2; --tiling.slots) {
     const int64_t bytes = UbBytes(sizes, tiling);
     tiling.ub_bytes = static_cast<int32_t>(bytes);
@@ -79,19 +75,48 @@ bool FitPieces(const Sizes& sizes, int64_t piece_values, int64_t row_elems, int6
   return false;
 }
 
-// Bytes of a core's pieces: read once, read again from L2 where no slot could keep them, and
-// written.
+// Sets the slots' length, the scratch and the vectors for pieces of `piece_values` rows, or of a
+// part of a row.
+void SetPieces(const Sizes& sizes, int64_t piece_values, int64_t slot_elems,
+               GroupNormGradTiling& tiling) {
+  tiling.slot_elems = static_cast<int32_t>(slot_elems);
+  // A group's channels, and those of the groups that a core has beside it.
+  const int64_t share = CeilDiv(sizes.problem.N * sizes.problem.C, sizes.platform.vector_cores);
+  const int64_t of_group =
+      RoundUp(std::max(tiling.D + std::min(tiling.D, share), tiling.row_pieces), 16);
+  tiling.share_groups = static_cast<int32_t>(MostGroups(sizes, tiling));
+  tiling.exchange_cores = static_cast<int32_t>(MostExchangingCores(sizes, tiling));
+  tiling.vector_elems = static_cast<int32_t>(
+      std::max(std::min(of_group, kMaxVectorElems), RoundUp(piece_values, 16)));
+  tiling.scratch_elems = static_cast<int32_t>(sizes.IsFloat() ? kWideScratch : kNarrowScratch);
+}
+
+// What the vector unit takes for 16-bit data in both passes, as bytes: instructions of 14 cycles
+// for 64 elements, and their starts.
+double VectorBytes(double piece_bytes, const GroupNormGradTiling& tiling) {
+  const double repeats = std::max(tiling.work_elems / 64.0, 1.0);
+  return piece_bytes / 128.0 * (14 + CostRates::kConvertStarts / repeats) * CostRates::kCycleBytes;
+}
+
+// A core's time as bytes: those of its pieces, read once, read again from L2 where no slot could
+// keep them, and written; or the vector unit's, where it is slower. Between the passes of a split
+// group nothing of another group hides what the slower one waits for.
 double CostOfWalk(const Sizes& sizes, const GroupNormGradTiling& tiling, double walks,
                   double pieces, double piece_bytes) {
+  const double reads = static_cast<double>(sizes.reads);
+  const double writes = static_cast<double>(sizes.writes);
   const double again = sizes.WantInput() ? std::max(0.0, pieces - tiling.slots) : 0;
-  double bytes = walks * piece_bytes *
-                 (pieces * static_cast<double>(sizes.reads + sizes.writes) +
-                  again * static_cast<double>(sizes.reads) * CostRates::kL2ReadWeight);
-  if (!sizes.IsFloat()) bytes *= 1 + CostRates::kConvertWeight;
+  const double vector = sizes.IsFloat() ? 0 : pieces * VectorBytes(piece_bytes, tiling);
+  const double first = piece_bytes * pieces * reads;
+  const double second = piece_bytes * (again * reads * CostRates::kL2ReadWeight + pieces * writes);
+  double bytes = std::max(first + second, vector);
+  if (tiling.schedule == Schedule::kSplitGroup) {
+    bytes = std::max(first, CostRates::kFirstPassShare * vector) +
+            std::max(second, (1 - CostRates::kFirstPassShare) * vector);
+  }
   if (tiling.slots == 2) bytes *= 1 + CostRates::kShallowRing;
-  const double moves = pieces * static_cast<double>(sizes.reads + sizes.writes) +
-                       again * static_cast<double>(sizes.reads) + 8;
-  return bytes + CostRates::kDmaBytes * walks * moves;
+  const double moves = pieces * (reads + writes) + again * reads + 8;
+  return walks * (bytes + CostRates::kDmaBytes * moves);
 }
 
 void Keep(std::optional<Candidate>& best, const Candidate& candidate) {
@@ -99,8 +124,8 @@ void Keep(std::optional<Candidate>& best, const Candidate& candidate) {
 }
 
 // Both ways to deal out the pieces that the tiling describes.
-void Consider(const Sizes& sizes, const GroupNormGradTiling& cut, double mean_piece_elems,
-              std::optional<Candidate>& best) {
+void ConsiderCut(const Sizes& sizes, const GroupNormGradTiling& cut, double mean_piece_elems,
+                 std::optional<Candidate>& best) {
   const int64_t cores = sizes.platform.vector_cores;
   const double piece_bytes = mean_piece_elems * static_cast<double>(sizes.element_bytes);
   const double sums = sizes.WantSums() ? CostRates::kSyncBytes : 0;
@@ -111,7 +136,7 @@ void Consider(const Sizes& sizes, const GroupNormGradTiling& cut, double mean_pi
     streamed.tiling.schedule = Schedule::kStreamedGroup;
     streamed.tiling.per_core = sizes.groups / streamed.blocks;
     streamed.tiling.larger_cores = sizes.groups % streamed.blocks;
-    streamed.cost = CostOfWalk(sizes, cut, static_cast<double>(load),
+    streamed.cost = CostOfWalk(sizes, streamed.tiling, static_cast<double>(load),
                                static_cast<double>(cut.group_pieces), piece_bytes) +
                     sums;
     Keep(best, streamed);
@@ -124,9 +149,28 @@ void Consider(const Sizes& sizes, const GroupNormGradTiling& cut, double mean_pi
   split.tiling.schedule = Schedule::kSplitGroup;
   split.tiling.per_core = pieces / split.blocks;
   split.tiling.larger_cores = pieces % split.blocks;
-  split.cost = CostOfWalk(sizes, cut, 1, static_cast<double>(load), piece_bytes) +
+  split.cost = CostOfWalk(sizes, split.tiling, 1, static_cast<double>(load), piece_bytes) +
                std::max(sums, sizes.WantInput() ? CostRates::kSyncBytes : 0);
+  if (sizes.WantInput() && load > cut.slots && cut.group_pieces <= cut.slots) {
+    split.cost *= 1 + CostRates::kRereadRisk;
+  }
   Keep(best, split);
+}
+
+// Pieces of rows of row_elems, with every length of the float32 copies that leaves room for a ring.
+void Consider(const Sizes& sizes, GroupNormGradTiling tiling, int64_t row_elems,
+              double mean_piece_elems, std::optional<Candidate>& best) {
+  if (sizes.IsFloat()) {
+    if (FitRing(sizes, tiling)) ConsiderCut(sizes, tiling, mean_piece_elems, best);
+    return;
+  }
+  int32_t last = 0;
+  for (int64_t work : kWorkElems) {
+    SetWork(sizes, row_elems, work, tiling);
+    if (tiling.work_elems == last) continue;
+    last = tiling.work_elems;
+    if (FitRing(sizes, tiling)) ConsiderCut(sizes, tiling, mean_piece_elems, best);
+  }
 }
 
 // S = 1: runs of channels.
@@ -137,8 +181,9 @@ void ConsiderLanes(const Sizes& sizes, GroupNormGradTiling tiling, std::optional
   tiling.piece_rows = static_cast<int32_t>(rows);
   tiling.group_pieces = CeilDiv(D, rows);
   tiling.last_row = (tiling.group_pieces - 1) * rows;
-  if (!FitPieces(sizes, rows, rows, rows, tiling)) return;
-  Consider(sizes, tiling, static_cast<double>(D) / static_cast<double>(tiling.group_pieces), best);
+  SetPieces(sizes, rows, rows, tiling);
+  Consider(sizes, tiling, rows, static_cast<double>(D) / static_cast<double>(tiling.group_pieces),
+           best);
 }
 
 void ConsiderRows(const Sizes& sizes, GroupNormGradTiling tiling, int64_t rows,
@@ -147,9 +192,9 @@ void ConsiderRows(const Sizes& sizes, GroupNormGradTiling tiling, int64_t rows,
   tiling.piece_rows = static_cast<int32_t>(rows);
   tiling.group_pieces = CeilDiv(D, rows);
   tiling.last_row = (tiling.group_pieces - 1) * rows;
-  if (!FitPieces(sizes, rows, tiling.row_pitch, rows * tiling.row_pitch, tiling)) return;
+  SetPieces(sizes, rows, rows * tiling.row_pitch, tiling);
   const double elems = static_cast<double>(D) * static_cast<double>(sizes.problem.S);
-  Consider(sizes, tiling, elems / static_cast<double>(tiling.group_pieces), best);
+  Consider(sizes, tiling, tiling.row_pitch, elems / static_cast<double>(tiling.group_pieces), best);
 }
 
 void ConsiderParts(const Sizes& sizes, GroupNormGradTiling tiling, int64_t parts,
@@ -163,8 +208,9 @@ void ConsiderParts(const Sizes& sizes, GroupNormGradTiling tiling, int64_t parts
   tiling.group_pieces = SaturatingMul(tiling.D, tiling.row_pieces);
   tiling.last_row = tiling.D - 1;
   if (tiling.row_pieces == 1) return;  // ConsiderRows has it
-  if (!FitPieces(sizes, 1, elems, elems, tiling)) return;
-  Consider(sizes, tiling, static_cast<double>(S) / static_cast<double>(tiling.row_pieces), best);
+  SetPieces(sizes, 1, elems, tiling);
+  Consider(sizes, tiling, elems, static_cast<double>(S) / static_cast<double>(tiling.row_pieces),
+           best);
 }
 
 // Some cut fits every problem on every platform of the table; anything else is a defect of the
@@ -199,7 +245,7 @@ Candidate BestPieces(const Sizes& sizes) {
       // Equal pieces, so that the last is not a short one.
       int64_t rows = CeilDiv(D, CeilDiv(D, wanted));
       if (pitch <= kNarrowLanes && rows < D) rows = std::max<int64_t>(8, wanted / 8 * 8);
-      if (rows == last) continue;
+      if (rows == last || (best && D * pitch / CeilDiv(D, rows) < 15 * min_elems / 16)) continue;
       last = rows;
       ConsiderRows(sizes, tiling, rows, best);
     }
@@ -210,7 +256,7 @@ Candidate BestPieces(const Sizes& sizes) {
     const int64_t parts = CeilDiv(S, elems);
     // Equal parts may come out shorter than asked for; then the row as a whole is the better piece,
     // if it fits.
-    if (parts == last_parts || (best && CeilDiv(S, parts) < 4 * min_elems / 5)) continue;
+    if (parts == last_parts || (best && S / parts < 15 * min_elems / 16)) continue;
     last_parts = parts;
     ConsiderParts(sizes, tiling, parts, best);
   }

@@ -58,7 +58,7 @@ int64_t UbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
 // several n.
 void SetUnit(GroupNormGradTiling& tiling, int64_t most, bool uniform) {
   most = std::max<int64_t>(1, std::min(most, kMaxUnitGroups));
-  tiling.unit_g = static_cast<int32_t>(std::min<int64_t>(tiling.tile_g, most));
+  tiling.unit_g = static_cast<int32_t>(CeilDiv(tiling.tile_g, CeilDiv(tiling.tile_g, most)));
   tiling.unit_n = 1;
   if (uniform && tiling.unit_g == tiling.tile_g) {
     tiling.unit_n = static_cast<int32_t>(
@@ -96,16 +96,17 @@ bool FitTile(const Sizes& sizes, const Cut& cut, int64_t groups, GroupNormGradTi
                        (tiling.window_g == tiling.tile_g && tiling.tile_g % stat_block == 0);
   tiling.slot_elems = static_cast<int32_t>(tile_groups * group_pitch);
   const int64_t row = std::max<int32_t>(tiling.row_pitch, 1);
-  for (int64_t parts = 1;; parts *= 2) {
-    // Compute units: the tile, halves of it, ... one group, then for 16-bit data rows of a group.
+  for (int64_t parts = 1;; parts += parts < 4 ? 1 : parts) {
+    // Compute units: the tile, equal parts of it, ... one group, then for 16-bit data rows of a
+    // group.
     const int64_t unit_groups =
-        std::max<int64_t>(1, std::min(tile_groups, kUnitElems / group_pitch) / parts);
+        std::max<int64_t>(1, std::min(CeilDiv(tile_groups, parts), kUnitElems / group_pitch));
     SetUnit(tiling, unit_groups, uniform);
     const int64_t unit_elems = int64_t{tiling.unit_n} * tiling.unit_g * group_pitch;
     tiling.work_elems = sizes.IsFloat() ? 0 : static_cast<int32_t>(unit_elems);
     tiling.work_rows = static_cast<int32_t>(tiling.D);
     for (int32_t slots : {3, 2}) {
-      for (int32_t scratch : {4096, 2048}) {
+      for (int32_t scratch : {8448, 4352, 2048}) {
         tiling.slots = slots;
         tiling.scratch_elems = scratch;
         tiling.ub_bytes = static_cast<int32_t>(UbBytes(sizes, tiling));

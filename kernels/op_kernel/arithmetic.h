@@ -3,6 +3,7 @@
 #pragma once
 
 #include "ring.h"
+#include "row_sums.h"
 #include "tiling.h"
 
 namespace group_norm_grad {
@@ -52,6 +53,18 @@ __aicore__ inline void SumsToCoefficients(const LocalTensor<float>& sums, int32_
   }
 }
 
+// From a shift for the centred input to one for the input itself. For 16-bit input only: its own
+// rounding is 2^12 times that of scale * input in float32, so that centring it once more gains
+// nothing. `coefficients` has the blocks of one group's shift and scale, and room for a third.
+__aicore__ inline void UncentreShift(const LocalTensor<float>& coefficients,
+                                     const LocalTensor<float>& mean) {
+  const LocalTensor<float> product = coefficients[2 * kBlockLanes];
+  AscendC::Mul(product, coefficients[kBlockLanes], mean, kBlockLanes);
+  Order();
+  AscendC::Sub(coefficients, coefficients, product, kBlockLanes);
+  Order();
+}
+
 // The two passes over a run of rows, on float32 views of the data. Held by each schedule with
 // buffers of its own.
 template <class T>
@@ -86,16 +99,25 @@ struct Passes {
     Order();
   }
 
-  __aicore__ inline void Sums(const LocalTensor<float>& dst, const LocalTensor<T>& grad_out,
-                              int32_t rows, int32_t pitch) const {
-    const LocalTensor<float> values = GradOut(grad_out);
-    SumRows<false>(dst, values, values, rows, pitch, scratch, scratch_elems);
-  }
-
-  __aicore__ inline void ProductSums(const LocalTensor<float>& dst, const LocalTensor<T>& grad_out,
-                                     const LocalTensor<T>& input, int32_t rows,
-                                     int32_t pitch) const {
-    SumRows<true>(dst, GradOut(grad_out), Input(input), rows, pitch, scratch, scratch_elems);
+  // Sums a row of grad_out and, `apart` lanes further, of grad_out * input, or those of them that
+  // are wanted. `last`: nobody reads the float32 copies of 16-bit data after this.
+  __aicore__ inline void SumRowsOf(const LocalTensor<float>& sums, int32_t apart,
+                                   const LocalTensor<float>& grad_out,
+                                   const LocalTensor<float>& input, int32_t rows, int32_t pitch,
+                                   bool want_sums, bool want_products, bool last,
+                                   bool aligned) const {
+    const int32_t blocks = pitch / kBlockLanes;
+    if (want_sums && want_products && !(aligned && blocks <= kNarrowBlocks) && HasTree(blocks) &&
+        SumRowsAndProducts(sums, apart, grad_out, input, rows, pitch, last && !kIsFloat<T>, scratch,
+                           scratch_elems, aligned)) {
+      return;
+    }
+    if (want_sums) {
+      SumRows<false>(sums, grad_out, grad_out, rows, pitch, scratch, scratch_elems, aligned);
+    }
+    if (want_products) {
+      SumRows<true>(sums[apart], grad_out, input, rows, pitch, scratch, scratch_elems, aligned);
+    }
   }
 };
 

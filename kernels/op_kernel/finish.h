@@ -82,7 +82,7 @@ class Finish {
         LoadRows<float>(tile_, context_.workspace, first + piece,
                         {channels_, pieces, pitch, tiling_.row_pieces});
         context_.courier.AfterLoad();
-        SumRows<false>(row_sums_, tile_, tile_, channels_, pitch, scratch_, kFinishScratch);
+        SumRows<false>(row_sums_, tile_, tile_, channels_, pitch, scratch_, kFinishScratch, true);
         AscendC::Add(total_, total_, row_sums_, pitch_);
         Order();
       }

@@ -37,7 +37,7 @@ class GroupTiles {
       if (tiling_.want_input) {
         ring_.BeginStore(slot);
         const Tile tile = TileAt(cursor);
-        StoreTile(tile, ring_.input(slot));
+        StoreTile(tile, ring_.grad_out(slot));
       }
       if (IsValid(next)) Load(next, slot);
       const Cursor done = cursor;
@@ -223,7 +223,7 @@ class GroupTiles {
   __aicore__ inline void PackStatistics(const LocalTensor<float>& blocks,
                                         const LocalTensor<float>& rows, int32_t n, int32_t pitch) {
     SumRows<false>(statistics_packed_, rows, rows, n, pitch, units_.passes().scratch,
-                   units_.passes().scratch_elems);
+                   units_.passes().scratch_elems, true);
     FillBlocks(blocks, statistics_packed_, n);
     Order();
   }

@@ -108,7 +108,7 @@ class PieceSums {
     const int32_t at_once = RowsAtOnce(shape);
     if (tiling_.S == 1) {
       AddLanes(shape, grad_out, input);
-    } else if (at_once <= 1) {
+    } else if (at_once == 0) {
       for (int32_t row = 0; row < shape.rows; ++row) {
         AddRow(count_ + row, shape.pitch, grad_out[row * shape.pitch], input[row * shape.pitch]);
       }
@@ -179,6 +179,7 @@ class PieceSums {
     FillBlocks(coefficients_[kBlockLanes], visit_sums_[kBlockLanes], 1);
     Order();
     SumsToCoefficients(coefficients_, 1, Rstd(group), 1, false);
+    if constexpr (!kIsFloat<T>) UncentreShift(coefficients_, Mean(group));
   }
 
   // weight * rstd of the piece's channels. The window ends with the piece, because the walk goes
@@ -200,7 +201,7 @@ class PieceSums {
     Order();
   }
 
-  // Second pass over one piece: grad_input in place of the input. `reloaded`: the first pass's work
+  // Second pass over one piece: grad_input in place of grad_out. `reloaded`: the first pass's work
   // is gone.
   __aicore__ inline void Apply(const PieceCursor& cursor, const PieceShape& shape,
                                const LocalTensor<T>& grad_out, const LocalTensor<T>& input,
@@ -261,26 +262,22 @@ class PieceSums {
   __aicore__ inline void AddRows(int32_t value, int32_t rows, int32_t pitch,
                                  const LocalTensor<T>& grad_out, const LocalTensor<T>& input) {
     Convert(grad_out, input, rows * pitch);
-    if (context_.NeedGradOutSums()) passes_.Sums(channel_sums_[value], grad_out, rows, pitch);
-    if (context_.NeedProductSums()) {
-      passes_.ProductSums(channel_products_[value], grad_out, input, rows, pitch);
-    }
+    passes_.SumRowsOf(channel_sums_[value], tiling_.vector_elems, passes_.GradOut(grad_out),
+                      passes_.Input(input), rows, pitch, context_.NeedGradOutSums(),
+                      context_.NeedProductSums(), true, value % kBlockLanes == 0);
   }
 
-  // One row, or a part of it, whose sums may land on any lane: the forms with an unaligned result
-  // only.
+  // One row, or a part of it, that does not fit in the float32 views.
   __aicore__ inline void AddRow(int32_t value, int32_t pitch, const LocalTensor<T>& grad_out,
                                 const LocalTensor<T>& input) {
-    const int32_t width = kIsFloat<T> ? pitch : MinOf(tiling_.work_elems, pitch);
     const LocalTensor<float> products = part_sums_[kMaxParts];
     int32_t parts = 0;
-    for (int32_t at = 0; at < pitch; at += width) {
-      const int32_t count = MinOf(pitch - at, width);
+    for (int32_t at = 0; at < pitch; at += tiling_.work_elems) {
+      const int32_t count = MinOf(pitch - at, tiling_.work_elems);
       Convert(grad_out[at], input[at], count);
-      if (context_.NeedGradOutSums())
-        SumPart<false>(part_sums_[parts], grad_out[at], input[at], count);
-      if (context_.NeedProductSums())
-        SumPart<true>(products[parts], grad_out[at], input[at], count);
+      passes_.SumRowsOf(part_sums_[parts], kMaxParts, passes_.GradOut(grad_out[at]),
+                        passes_.Input(input[at]), 1, count, context_.NeedGradOutSums(),
+                        context_.NeedProductSums(), true, false);
       ++parts;
     }
     if (context_.NeedGradOutSums()) {
@@ -292,32 +289,20 @@ class PieceSums {
     Order();
   }
 
-  template <bool kProduct>
-  __aicore__ inline void SumPart(const LocalTensor<float>& dst, const LocalTensor<T>& grad_out,
-                                 const LocalTensor<T>& input, int32_t count) {
-    const LocalTensor<float> a = passes_.GradOut(grad_out);
-    const LocalTensor<float> b = passes_.Input(input);
-    if (count <= kLanes) {
-      SumShortRows<kProduct>(dst, a, b, 1, count, passes_.scratch, passes_.scratch_elems);
-    } else {
-      SumRows<kProduct>(dst, a, b, 1, count, passes_.scratch, passes_.scratch_elems);
-    }
-  }
-
   __aicore__ inline void AddToGroup(int32_t count) {
     const LocalTensor<float> products = visit_sums_[kBlockLanes];
     const LocalTensor<float> group = group_sums(static_cast<int32_t>(visit_.group - first_group_));
     const int32_t at = WeightAt(visit_.group * tiling_.D + visit_.row);
     if (tiling_.row_pieces == 1) {
       SumRows<true>(visit_sums_, channel_sums_, weight_[at], 1, count, passes_.scratch,
-                    passes_.scratch_elems);
+                    passes_.scratch_elems, true);
       SumRows<true>(products, channel_products_, weight_[at], 1, count, passes_.scratch,
-                    passes_.scratch_elems);
+                    passes_.scratch_elems, true);
     } else {
       SumRows<false>(visit_sums_, channel_sums_, channel_sums_, 1, count, passes_.scratch,
-                     passes_.scratch_elems);
+                     passes_.scratch_elems, true);
       SumRows<false>(products, channel_products_, channel_products_, 1, count, passes_.scratch,
-                     passes_.scratch_elems);
+                     passes_.scratch_elems, true);
       if (blocks_ != Blocks::kWeight) {
         blocks_ = Blocks::kWeight;
         FillBlocks(channel_blocks_, weight_, RoundUpTo<kBlockLanes>(weight_count_));
@@ -361,20 +346,23 @@ class PieceSums {
     const int32_t count = rows * pitch;
     const LocalTensor<float> grad_out = passes_.GradOut(grad_out_data);
     const LocalTensor<float> input = passes_.Input(input_data);
-    if (reloaded || !kIsFloat<T>) {
+    if constexpr (!kIsFloat<T>) {
       ToFloat(grad_out, grad_out_data, count);
+      ToFloat(input, input_data, count);
+      Order();
+    } else if (reloaded) {
       passes_.Centre(input_data, Mean(scaled_group_), 1, count, 1);
     }
     BroadcastRows<ScaleShiftOp>(input, coefficients_[kBlockLanes], coefficients_, 1, count, 1);
     Order();
     if (tiling_.S == 1) {
-      AscendC::MulAddDst(input, grad_out, scaled_weight_[channel], count);
+      AscendC::FusedMulAdd(grad_out, scaled_weight_[channel], input, count);
     } else {
-      BroadcastRows<AddProductOp>(input, grad_out, channel_blocks_[channel * kBlockLanes], rows,
-                                  pitch, 1);
+      BroadcastRows<ScaleAddOp>(grad_out, input, channel_blocks_[channel * kBlockLanes], rows,
+                                pitch, 1);
     }
     Order();
-    FromFloat(input_data, input, count);
+    FromFloat(grad_out_data, grad_out, count);
     Order();
   }
 

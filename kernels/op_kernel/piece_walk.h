@@ -125,7 +125,7 @@ class PieceWalk {
       if (reloaded) ring_.BeginCompute(slot);
       sums_.Apply(cursor, shape, ring_.grad_out(slot), ring_.input(slot), reloaded);
       ring_.BeginStore(slot);
-      StoreRows<T>(context_.grad_input, sums_.OffsetOf(cursor), ring_.input(slot),
+      StoreRows<T>(context_.grad_input, sums_.OffsetOf(cursor), ring_.grad_out(slot),
                    sums_.MoveOf(shape));
       if (i >= ring_.slots()) {
         Load(back, slot);

@@ -27,6 +27,7 @@ class TileUnits {
     const int32_t groups = tiling_.unit_n * tiling_.unit_g;
     const int32_t values = groups * tiling_.channel_pitch;
     vectors_ = arena.Take<float>(3 * values);
+    channels_apart_ = values;
     channel_sums_ = vectors_;
     channel_products_ = vectors_[values];
     weighted_ = vectors_[2 * values];
@@ -45,7 +46,7 @@ class TileUnits {
 
   __aicore__ inline const Passes<T>& passes() const { return passes_; }
 
-  // grad_input in place of the input, and the unit's sums a channel added to those of its window.
+  // grad_input in place of grad_out, and the unit's sums a channel added to those of its window.
   __aicore__ inline void Compute(const TileUnit& unit, const LocalTensor<T>& grad_out,
                                  const LocalTensor<T>& input) {
     if (tiling_.S == 1) {
@@ -80,18 +81,18 @@ class TileUnits {
     }
     Order();
     if (!tiling_.want_input) return;
-    AscendC::Mul(weighted_, grad_out, unit.weight, count);
+    AscendC::Mul(grad_out, grad_out, unit.weight, count);
     Order();
-    SumRows<false>(packed_, weighted_, weighted_, unit.groups, pitch, passes_.scratch,
-                   passes_.scratch_elems);
-    SumRows<true>(packed_[packed_elems_], weighted_, input, unit.groups, pitch, passes_.scratch,
-                  passes_.scratch_elems);
+    SumRows<false>(packed_, grad_out, grad_out, unit.groups, pitch, passes_.scratch,
+                   passes_.scratch_elems, true);
+    SumRows<true>(packed_[packed_elems_], grad_out, input, unit.groups, pitch, passes_.scratch,
+                  passes_.scratch_elems, true);
     MakeCoefficients(unit, true);
     BroadcastRows<ScaleShiftOp>(input, Scale(unit), coefficients_, unit.groups, pitch, 1);
     Order();
-    BroadcastRows<AddProductOp>(input, weighted_, unit.rstd, unit.groups, pitch, unit.step);
+    BroadcastRows<ScaleAddOp>(grad_out, input, unit.rstd, unit.groups, pitch, unit.step);
     Order();
-    FromFloat(input_data, input, count);
+    FromFloat(grad_out_data, grad_out, count);
     Order();
   }
 
@@ -148,16 +149,10 @@ class TileUnits {
     const int32_t part_rows = joined ? groups * rows : rows;
     for (int32_t part = 0; part < parts; ++part) {
       const int32_t at = part * tiling_.channel_pitch + row;
-      const LocalTensor<float> grad_out_part = passes_.GradOut(grad_out)[part * group_elems];
-      if (context_.NeedGradOutSums()) {
-        SumRows<false>(channel_sums_[at], grad_out_part, grad_out_part, part_rows, pitch,
-                       passes_.scratch, passes_.scratch_elems);
-      }
-      if (context_.NeedProductSums()) {
-        SumRows<true>(channel_products_[at], grad_out_part,
-                      passes_.Input(input)[part * group_elems], part_rows, pitch, passes_.scratch,
-                      passes_.scratch_elems);
-      }
+      passes_.SumRowsOf(
+          channel_sums_[at], channels_apart_, passes_.GradOut(grad_out)[part * group_elems],
+          passes_.Input(input)[part * group_elems], part_rows, pitch, context_.NeedGradOutSums(),
+          context_.NeedProductSums(), rows < tiling_.D, at % kBlockLanes == 0);
     }
   }
 
@@ -175,9 +170,9 @@ class TileUnits {
       AscendC::Mul(weighted_, channel_sums_, unit.weight, count);
       Order();
       SumRows<false>(packed_, weighted_, weighted_, unit.groups, pitch, passes_.scratch,
-                     passes_.scratch_elems);
+                     passes_.scratch_elems, true);
       SumRows<true>(packed_[packed_elems_], channel_products_, unit.weight, unit.groups, pitch,
-                    passes_.scratch, passes_.scratch_elems);
+                    passes_.scratch, passes_.scratch_elems, true);
       MakeCoefficients(unit, false);
       BroadcastRows<MultiplyOp>(weighted_, unit.weight, unit.rstd, unit.groups, pitch, unit.step);
       Order();
@@ -213,11 +208,11 @@ class TileUnits {
     for (int32_t part = 0; part < parts; ++part) {
       const int32_t at = part * group_elems;
       const int32_t channel = part * tiling_.channel_pitch + row;
-      BroadcastRows<AddProductOp>(input[at], grad_out[at], channel_blocks_[channel * kBlockLanes],
-                                  joined ? groups * rows : rows, pitch, 1);
+      BroadcastRows<ScaleAddOp>(grad_out[at], input[at], channel_blocks_[channel * kBlockLanes],
+                                joined ? groups * rows : rows, pitch, 1);
     }
     Order();
-    FromFloat(input_data, input, groups * group_elems);
+    FromFloat(grad_out_data, grad_out, groups * group_elems);
     Order();
   }
 
@@ -227,7 +222,7 @@ class TileUnits {
   LocalTensor<float> vectors_, channel_sums_, channel_products_, weighted_;  // one value a channel
   LocalTensor<float> channel_blocks_;                                        // one block a channel
   LocalTensor<float> packed_, coefficients_;  // one value, one block a group
-  int32_t packed_elems_;
+  int32_t packed_elems_, channels_apart_;
 };
 
 }  // namespace group_norm_grad

@@ -136,6 +136,51 @@ struct BankSample {
   }
 };
 
+// bank_conflict_ub, scenarios 7 and 8: the same, with one block of src0 for all lanes of a repeat,
+// moved by `step` blocks from one repeat to the next.
+struct RepeatedBlockSample {
+  uint8_t step;
+
+  void operator()(const Buffers&) const {
+    TPipe pipe;
+    TBuf<> ub;
+    pipe.InitBuffer(ub, kUbBytes);
+    const LocalTensor<float> a = ub.GetWithOffset<float>(4096, 0);
+    const LocalTensor<float> b = ub.GetWithOffset<float>(4096, 0x10100);
+    for (int i = 0; i < 1000; ++i) {
+      Add(b, a, b, 64, 64, BinaryRepeatParams(1, 0, 1, 8, step, 8));
+    }
+  }
+};
+
+// 选择低延迟指令-优化归约操作性能.md: 100 times the sum of 256 floats, by these steps.
+struct ReduceSample {
+  const char* steps;  // W: WholeReduceSum, B: BlockReduceSum
+
+  void operator()(const Buffers&) const {
+    TPipe pipe;
+    TBuf<> ub;
+    pipe.InitBuffer(ub, kUbBytes);
+    const LocalTensor<float> data = ub.GetWithOffset<float>(1024, 0);
+    for (int i = 0; i < 100; ++i) {
+      int32_t left = 256;
+      for (const char* step = steps; *step != 0; ++step) {
+        const int32_t repeats = (left + 63) / 64;
+        const int32_t mask = std::min(left, 64);
+        const LocalTensor<float> from = data[step == steps ? 0 : 256];
+        if (*step == 'W') {
+          WholeReduceSum(data[256], from, mask, repeats, 1, 1, 8);
+          left = repeats;
+        } else {
+          BlockReduceSum(data[256], from, repeats, mask, 1, 1, 8);
+          left = (left + 7) / 8;
+        }
+        PipeBarrier<PIPE_V>();
+      }
+    }
+  }
+};
+
 struct Sample {
   const char* name;
   double published_us;
@@ -167,6 +212,11 @@ const Sample kSamples[] = {
     {"bank no conflict", 47.8, 2201, 1, true, BankSample{0, 0x4100, 0x10000}},
     {"bank read and read", 83.34, 2201, 1, true, BankSample{0, 0x4000, 0x10000}},
     {"bank read and write", 75.02, 2201, 1, true, BankSample{0, 0x4100, 0x8020}},
+    {"bank repeated block meets", 71.68, 2201, 1, true, RepeatedBlockSample{1}},
+    {"bank repeated block apart", 47.78, 2201, 1, true, RepeatedBlockSample{8}},
+    {"reduce twice whole", 13.0, 2201, 1, true, ReduceSample{"WW"}},
+    {"reduce three blocks", 13.94, 2201, 1, true, ReduceSample{"BBB"}},
+    {"reduce block and whole", 8.44, 2201, 1, true, ReduceSample{"BW"}},
 };
 
 // Pages are never touched where a kernel only reads, so the memory is not really used.

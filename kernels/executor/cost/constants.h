@@ -39,10 +39,14 @@ struct CostConstants {
   Constant sync_all_ns;       // beyond draining the pipes and waiting for the last core
   Constant launch_ns;         // task duration less the time on the cores
   Constant start_ns;          // TPipe and its buffers
-  double half_rate_factor;    // repeats of MulAddDst and FusedMulAdd
-  double divide_factor;       // repeats of Div, Sqrt, Exp and the like
-  double reduction_factor;    // repeats of reductions
-  uint32_t burst_bytes;       // of GM: what an unaligned row of at least this size is rounded up to
+  // Cycles of one repeat.
+  double multiply_add_cycles;        // MulAddDst
+  double fused_multiply_add_cycles;  // FusedMulAdd that reads two operands, dst among them
+  double third_read_cycles;          // and one that reads three
+  double divide_cycles;              // Div, Sqrt, Exp and the like
+  double whole_reduce_cycles;        // WholeReduceSum
+  double block_reduce_cycles;        // BlockReduceSum, PairReduceSum
+  uint32_t burst_bytes;  // of GM: what an unaligned row of at least this size is rounded up to
 };
 
 inline constexpr uint32_t kSectorBytes = 128;  // the smallest DMA burst (ADK, NPU架构版本2201.md)
@@ -62,7 +66,7 @@ inline constexpr CostConstants kCost2201 = {
                             "BP bank_conflict_ub: 88 cycles for an Add of 64 repeats"},
     .reduction_start_cycles =
         {40.0, 70.0, 100.0,
-         "ADK 选择低延迟指令-优化归约操作性能.md: 84 to 139 ns a reduction of 256"},
+         "ADK 选择低延迟指令-优化归约操作性能.md: 84 to 139 ns a reduction of 256 in 2 or 3 steps"},
     .v_barrier_cycles = {0.0, 8.0, 30.0, "not published"},
     .scalar_call_ns = {1.5, 3.0, 5.0,
                        "BP add_high_performance cases 1 and 2: 14 to 24 ns for 8 calls"},
@@ -74,9 +78,14 @@ inline constexpr CostConstants kCost2201 = {
         {2500.0, 6500.0, 20000.0,
          "BP add_high_performance: 2.5 to 9.4 us; ADK 分析性能数据.md: 20 us for an empty kernel"},
     .start_ns = {200.0, 500.0, 1000.0, "ADK 静态Tensor编程.md: some hundred ns"},
-    .half_rate_factor = 2.0,  // ADK FusedMulAdd.md, MulAddDst.md
-    .divide_factor = 4.0,     // not published for 2201; the figure of 3510
-    .reduction_factor = 2.0,  // ADK 选择低延迟指令-优化归约操作性能.md: 2 to 5 times an Add
+    // ADK docs/zh/api/附录/Vector指令理论性能汇总.md, tables 6, 8 and 11: elements a cycle. The
+    // third read: FusedMulAdd.md, two reads and a write at most in a cycle.
+    .multiply_add_cycles = 2.0,
+    .fused_multiply_add_cycles = 1.0,
+    .third_read_cycles = 2.0,
+    .divide_cycles = 2.0,
+    .whole_reduce_cycles = 7.0,
+    .block_reduce_cycles = 1.0,
     .burst_bytes = 512,
 };
 
@@ -99,9 +108,14 @@ inline constexpr CostConstants kCost3510 = {
     .sync_all_ns = {500.0, 1500.0, 5000.0, "not published"},
     .launch_ns = {1000.0, 2000.0, 10000.0, "BP add_high_performance, data_copy: 1 to 3 us"},
     .start_ns = {200.0, 500.0, 1000.0, "as 2201"},
-    .half_rate_factor = 1.0,  // three reads from registers
-    .divide_factor = 4.0,     // BP gelu_eltwise_high_performance: 64 B a cycle
-    .reduction_factor = 2.0,  // not published
+    // Three reads from registers.
+    .multiply_add_cycles = 1.0,
+    .fused_multiply_add_cycles = 1.0,
+    .third_read_cycles = 1.0,
+    .divide_cycles = 4.0,  // BP gelu_eltwise_high_performance: 64 B a cycle
+    // Not published.
+    .whole_reduce_cycles = 2.0,
+    .block_reduce_cycles = 2.0,
     .burst_bytes = 128,
 };
 

@@ -13,8 +13,7 @@ namespace {
 constexpr size_t kMostSlices = 400000;  // of the trace; a viewer slows down beyond
 
 bool IsDivision(Op op) {
-  return op == Op::kDiv || op == Op::kSqrt || op == Op::kRsqrt || op == Op::kReciprocal ||
-         op == Op::kExp || op == Op::kLn;
+  return op == Op::kDiv || op == Op::kSqrt || op == Op::kExp || op == Op::kLn;
 }
 
 // What the bursts of one row add up to: a long row is cut at multiples of the burst, a short one at
@@ -40,19 +39,32 @@ void CostModel::BeginLaunch(const LaunchView& launch) {
   conflict_repeats_.assign(static_cast<size_t>(launch.blocks), 0.0);
 }
 
+double CostModel::CyclesOfRepeat(const Instr& instr) const {
+  switch (instr.op) {
+    case Op::kMulAddDst:
+      return constants_.multiply_add_cycles;
+    case Op::kFusedMulAdd:
+      return OperandsRead(instr, true) > 2 ? constants_.third_read_cycles
+                                           : constants_.fused_multiply_add_cycles;
+    case Op::kWholeReduceSum:
+      return constants_.whole_reduce_cycles;
+    case Op::kBlockReduceSum:
+    case Op::kPairReduceSum:
+      return constants_.block_reduce_cycles;
+    default:
+      return IsDivision(instr.op) ? constants_.divide_cycles : 1.0;
+  }
+}
+
 Step CostModel::MakeVectorStep(const CoreView& core, const Instr& instr) {
   Step step;
   step.kind = StepKind::kVector;
   double repeats = instr.op == Op::kBrcb ? static_cast<double>(std::max<int64_t>(instr.repeat, 0))
                                          : LanesOf(instr).Repeats();
-  const uint32_t cycles = BankConflictCycles(instr, arch_);
-  conflict_repeats_[static_cast<size_t>(core.block)] += repeats * (cycles - 1);
-  const bool half_rate = instr.op == Op::kMulAddDst || instr.op == Op::kFusedMulAdd;
+  const double conflict = BankConflictCycles(instr, arch_);
+  conflict_repeats_[static_cast<size_t>(core.block)] += repeats * (conflict - 1);
   step.reduction = IsReduction(instr.op);
-  repeats *= half_rate              ? std::max<double>(constants_.half_rate_factor, cycles)
-             : IsDivision(instr.op) ? constants_.divide_factor
-             : step.reduction       ? constants_.reduction_factor
-                                    : cycles;
+  repeats *= std::max(conflict, CyclesOfRepeat(instr));
   step.repeats = static_cast<float>(repeats);
   return step;
 }

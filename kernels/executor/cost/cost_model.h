@@ -36,6 +36,7 @@ class CostModel : public Observer {
   CostReport Finish(const std::string& trace_path);
 
  private:
+  double CyclesOfRepeat(const Instr& instr) const;  // without bank conflicts
   Step MakeVectorStep(const CoreView& core, const Instr& instr);
   Step MakeDmaStep(const Instr& instr, const AccessList& accesses) const;
 

@@ -30,8 +30,7 @@ struct Step {
   bool write = false;
   bool bypass_l2 = false;
   bool reduction = false;
-  float repeats =
-      0;  // of a vector instruction, after the factors of its kind and of bank conflicts
+  float repeats = 0;  // of a vector instruction, in cycles
   uint32_t rows = 0;
   uint64_t bytes = 0;  // of a DMA, rounded up to bursts
   Access gm;
