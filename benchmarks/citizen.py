@@ -203,7 +203,8 @@ def table(record: dict[str, Any]) -> str:
     machine = record["machine"]
     lines = [
         f"torch {machine['torch']}, {record['threads']} threads, {machine['processor']} ({machine['architecture']},",
-        f"{machine['torch_capability']}); medians of calls taken in turns in one process, in microseconds; freed memory stays with the allocator.",
+        f"{machine['torch_capability']}); medians of calls taken in turns in one process, in microseconds;",
+        "freed memory stays with the allocator.",
         "",
         "| what | shape | dtype | F.group_norm | function | module | enabled |",
         "|---|---|---|--:|--:|--:|--:|",

@@ -22,7 +22,10 @@ README = Path(__file__).parent.parent / "README.md"
 SECTIONS = {
     "transforms": ("torch.func", "about no device"),
     "citizen_autograd": ("autograd", "gradcheck needs float64, which the NPU kernels do not have"),
-    "compile": ("torch.compile, torch.export", "about the host: graphs, guards, schemas, compilers"),
+    "compile": (
+        "torch.compile, torch.export",
+        "about the host: graphs, guards, schemas, compilers",
+    ),
     "autocast": ("mixed precision, global switches", "about no device"),
     "citizen_modules": ("modules", "about the host: Python objects and their state"),
     "distributed": ("distributed (gloo)", "the loopback device has no collectives"),

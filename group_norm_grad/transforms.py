@@ -156,9 +156,15 @@ def _kernel(
     def call(*args: Any) -> Outputs:
         level = maybe_current_level()
         assert level is not None
-        batch, plain, in_dims = None, [], []
+        batch = None
+        plain: list[Tensor | None] = []
+        in_dims: list[int | None] = []
         for tensor in args[:tensors]:
-            value, dim = (None, None) if tensor is None else _unwrap_batched(tensor, level)
+            if tensor is None:
+                plain.append(None)
+                in_dims.append(None)
+                continue
+            value, dim = _unwrap_batched(tensor, level)
             if dim is not None:
                 batch = value.shape[dim]
             plain.append(value)

@@ -92,10 +92,7 @@ TRANSFORMS: dict[str, Transform] = {
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(n, marks=feature(f"torch.func: {n}"), id=n.replace(" ", "_"))
-        for n in TRANSFORMS
-    ],
+    [pytest.param(n, marks=feature(n), id=n.replace(" ", "_")) for n in TRANSFORMS],
 )
 def test_transform(name: str, dropin: DropIn, device: str) -> None:
     args, upstream = inputs_on(device)
@@ -350,7 +347,7 @@ def test_the_autograd_function_is_mapped_and_differentiates_its_statistics(devic
     )
 
 
-@feature("torch.func on 16-bit tensors")
+@feature("16-bit tensors")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_transforms_of_16_bit_tensors(dtype: torch.dtype, dropin: DropIn, device: str) -> None:
     """The dtypes of a transform's results are those of the inputs, and the values those of float64, roughly."""

@@ -1,6 +1,6 @@
 """Runs the feature tests (README's table) for the npu device, in a process on the loopback device. No test here.
 
-    python -m tests.loopback_acl.features [pytest options]
+Run as python -m tests.loopback_acl.features [pytest options].
 """
 
 from __future__ import annotations

@@ -76,7 +76,9 @@ def main() -> int:
     if sanitizer == "address":
         # libstdc++ in front as well, or ASan does not find __cxa_throw.
         preload = [library("libasan.so"), library("libubsan.so"), library("libstdc++.so.6")]
-        env["ASAN_OPTIONS"] = f"{log}:detect_leaks=0:abort_on_error=0:detect_stack_use_after_return=1"
+        env["ASAN_OPTIONS"] = (
+            f"{log}:detect_leaks=0:abort_on_error=0:detect_stack_use_after_return=1"
+        )
         env["UBSAN_OPTIONS"] = f"{log}:print_stacktrace=1"
     else:
         omp = out / "libomp_threads.so"
