@@ -7,14 +7,14 @@ backward.py's.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import harness
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ from torch import Tensor, nn
 import group_norm_grad
 
 GROUPS = 8
+RESULTS = Path(__file__).parent / "results" / "citizen.json"
+README = Path(__file__).parent / "README.md"
+BEGIN, END = "<!-- citizen table: begin -->", "<!-- citizen table: end -->"
 Run = Callable[[], object]
 
 
@@ -195,36 +198,62 @@ def run_case(case: Case, seconds: float) -> dict[str, float]:
     return measure(runs, seconds)
 
 
+def table(record: dict[str, Any]) -> str:
+    """The record as markdown: microseconds, and the ratio to F.group_norm (nn.GroupNorm for a module)."""
+    machine = record["machine"]
+    lines = [
+        f"torch {machine['torch']}, {record['threads']} threads, {machine['processor']} ({machine['architecture']},",
+        f"{machine['torch_capability']}); medians of calls taken in turns in one process, in microseconds;",
+        "freed memory stays with the allocator.",
+        "",
+        "| what | shape | dtype | F.group_norm | function | module | enabled |",
+        "|---|---|---|--:|--:|--:|--:|",
+    ]
+    for row in record["rows"]:
+        base, *ours = row["us"].items()
+        cells = {name: f"{time:.1f} ({time / base[1]:.2f}x)" for name, time in ours}
+        shown = [cells.get(name, "") for name in ("function", "module", "enabled")]
+        shape = "x".join(map(str, row["shape"]))
+        lines.append(
+            f"| {row['name']} | {shape} | {row['dtype']} | {base[1]:.1f} | {' | '.join(shown)} |"
+        )
+    return "\n".join(lines)
+
+
+def with_table(text: str, content: str) -> str:
+    """benchmarks/README.md with the content between its two markers."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{content}\n{END}{rest.split(END)[1]}"
+
+
 def main() -> int:
-    """Prints the table as markdown, and writes the numbers as JSON if asked to."""
+    """Measures, prints the table, and keeps the numbers and benchmarks/README.md if asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=4.0, help="time for one row")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--only", default="", help="rows whose name contains this")
-    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument(
+        "--save", action="store_true", help=f"write {RESULTS.name} and the table in README.md"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(f"torch {torch.__version__}, {options.threads} threads; microseconds, medians of turns\n")
-    print("| what | shape | dtype | F.group_norm | function | module | enabled |")
-    print("|---|---|---|--:|--:|--:|--:|")
-    rows = []
-    for case in CASES:
-        if options.only not in case.name:
-            continue
-        times = run_case(case, options.seconds)
-        base = next(iter(times.values()))
-
-        def cell(name: str, times: dict[str, float] = times, base: float = base) -> str:
-            return f"{times[name]:.1f} ({times[name] / base:.2f}x)" if name in times else "-"
-
-        dtype = str(case.dtype).removeprefix("torch.")
-        cells = [f"{base:.1f}", cell("function"), cell("module"), cell("enabled")]
-        shape = "x".join(map(str, case.shape))
-        print(f"| {case.name} | {shape} | {dtype} | {' | '.join(cells)} |", flush=True)
-        rows.append({"name": case.name, "shape": case.shape, "dtype": dtype, "us": times})
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    harness.keep_allocator_warm()  # or page faults fall on one way or the other by the state of the heap
+    machine = {key: value for key, value in harness.machine().items() if key != "load_average"}
+    rows = [
+        {
+            "name": case.name,
+            "shape": case.shape,
+            "dtype": str(case.dtype).removeprefix("torch."),
+            "us": run_case(case, options.seconds),
+        }
+        for case in CASES
+        if options.only in case.name
+    ]
+    record = {"machine": machine, "threads": options.threads, "rows": rows}
+    print(table(record))
+    if options.save:
+        harness.save(RESULTS, record)
+        README.write_text(with_table(README.read_text(), table(record)))
     return 0
 
 

@@ -7,6 +7,7 @@
 // it.
 #include <ATen/ATen.h>
 #include <ATen/OpMathType.h>
+#include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/VariableTypeUtils.h>
 #include <torch/library.h>
 
@@ -227,6 +228,18 @@ Tensor group_norm(const Tensor& input, int64_t num_groups, const std::optional<T
                                        c10::multiply_integers(sizes.slice(2)), num_groups, eps));
 }
 
+// F.group_norm is on torch_npu's list of functions that autocast runs in float32; on a CPU it is on
+// no list.
+Tensor group_norm_autocast_npu(const Tensor& input, int64_t num_groups,
+                               const std::optional<Tensor>& weight,
+                               const std::optional<Tensor>& bias, double eps) {
+  const c10::impl::ExcludeDispatchKeyGuard guard(c10::DispatchKey::AutocastPrivateUse1);
+  const auto wide = [](const auto& tensor) {
+    return at::autocast::cached_cast(at::kFloat, tensor, c10::DeviceType::PrivateUse1);
+  };
+  return group_norm_grad::group_norm(wide(input), num_groups, wide(weight), wide(bias), eps);
+}
+
 }  // namespace
 
 TORCH_LIBRARY_IMPL(group_norm_grad, Autograd, m) {
@@ -236,6 +249,10 @@ TORCH_LIBRARY_IMPL(group_norm_grad, Autograd, m) {
 
 TORCH_LIBRARY_IMPL(group_norm_grad, CompositeImplicitAutograd, m) {
   m.impl("group_norm", TORCH_FN(group_norm));
+}
+
+TORCH_LIBRARY_IMPL(group_norm_grad, AutocastPrivateUse1, m) {
+  m.impl("group_norm", TORCH_FN(group_norm_autocast_npu));
 }
 
 }  // namespace group_norm_grad

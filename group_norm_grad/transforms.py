@@ -2,15 +2,19 @@
 
 A mapped dimension is folded into N while weight and bias are shared, and into C (B*C channels, B*G
 groups) when they, or their gradients, are per sample: each sample then has channels of its own.
-Registered through torch.library, because torch's wheel does not ship all headers that a C++ rule needs.
+Registered from Python, because torch's wheel does not ship all headers that a C++ rule needs; and not by
+torch.library.register_vmap, whose handling of arbitrary trees of arguments takes longer than the kernels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import DispatchKey, DispatchKeySet, _ExcludeDispatchKeyGuard
+from torch._C._functorch import _add_batch_dim, _unwrap_batched, maybe_current_level
 
 Outputs = tuple[Tensor | None, Tensor | None, Tensor | None]
 OutDims = tuple[int | None, int | None, int | None]
@@ -30,7 +34,10 @@ def _in_rows(tensor: Tensor, dim: int | None, batch: int) -> Tensor:
 
 def _in_channels(tensor: Tensor, dim: int | None, batch: int) -> Tensor:
     """(B, N, C, ...) -> (N, B*C, ...)."""
-    return _front(tensor, dim, batch).movedim(0, 1).flatten(1, 2)
+    if dim is None:
+        N, *rest = tensor.shape
+        return tensor.unsqueeze(1).expand(N, batch, *rest).flatten(1, 2)
+    return tensor.movedim(dim, 1).flatten(1, 2)
 
 
 def _vector_in_channels(vector: Tensor | None, dim: int | None, batch: int) -> Tensor | None:
@@ -49,7 +56,7 @@ def _out(outputs: Outputs, dims: tuple[int, int, int]) -> tuple[Outputs, OutDims
 
 
 def forward_rule(
-    info: Any,
+    batch: int,
     in_dims: tuple[int | None, ...],
     input: Tensor,
     weight: Tensor | None,
@@ -62,7 +69,6 @@ def forward_rule(
 ) -> tuple[Outputs, OutDims]:
     """group_norm_forward under vmap: output, mean, rstd and their mapped dimensions."""
     op = torch.ops.group_norm_grad.group_norm_forward.default
-    batch = info.batch_size
     input_dim, weight_dim, bias_dim = in_dims[:3]
     if weight_dim is None and bias_dim is None:
         folded = op(_in_rows(input, input_dim, batch), weight, bias, batch * N, C, HxW, group, eps)
@@ -87,7 +93,7 @@ def forward_rule(
 
 
 def backward_rule(
-    info: Any,
+    batch: int,
     in_dims: tuple[int | None, ...],
     grad_out: Tensor,
     input: Tensor,
@@ -102,7 +108,6 @@ def backward_rule(
 ) -> tuple[Outputs, OutDims]:
     """group_norm_backward under vmap: grad_input, grad_weight, grad_bias and their mapped dimensions."""
     op = torch.ops.group_norm_grad.group_norm_backward.default
-    batch = info.batch_size
     grad_out_dim, input_dim, mean_dim, rstd_dim, weight_dim = in_dims[:5]
     mean, rstd = (
         _front(tensor, dim, batch).reshape(batch, N, group)
@@ -142,7 +147,49 @@ def backward_rule(
     return _out(unfolded, (1, 0, 0))
 
 
+def _kernel(
+    op: Callable[..., Outputs], rule: Callable[..., tuple[Outputs, OutDims]], tensors: int
+) -> Callable[..., Outputs]:
+    """The rule as a kernel of the operator, whose first arguments are that many tensors or None."""
+    batched = DispatchKeySet(DispatchKey.FuncTorchBatched)
+
+    def call(*args: Any) -> Outputs:
+        level = maybe_current_level()
+        assert level is not None
+        batch = None
+        plain: list[Tensor | None] = []
+        in_dims: list[int | None] = []
+        for tensor in args[:tensors]:
+            if tensor is None:
+                plain.append(None)
+                in_dims.append(None)
+                continue
+            value, dim = _unwrap_batched(tensor, level)
+            if dim is not None:
+                batch = value.shape[dim]
+            plain.append(value)
+            in_dims.append(dim)
+        with _ExcludeDispatchKeyGuard(batched):
+            if batch is None:  # mapped at an outer level only
+                return op(*args)
+            outputs, out_dims = rule(batch, in_dims, *plain, *args[tensors:])
+        a, b, c = (
+            output if output is None or dim is None else _add_batch_dim(output, dim, level)
+            for output, dim in zip(outputs, out_dims, strict=True)
+        )
+        return a, b, c
+
+    return call
+
+
+_library = torch.library.Library("group_norm_grad", "IMPL")  # unregisters when it is collected
+
+
 def register() -> None:
     """Registers the rules; called once, when the package is imported."""
-    torch.library.register_vmap("group_norm_grad::group_norm_forward", forward_rule)
-    torch.library.register_vmap("group_norm_grad::group_norm_backward", backward_rule)
+    ops = torch.ops.group_norm_grad
+    for op, rule, tensors in (
+        (ops.group_norm_forward.default, forward_rule, 3),
+        (ops.group_norm_backward.default, backward_rule, 5),
+    ):
+        _library.impl(op, _kernel(op, rule, tensors), "FuncTorchBatched")

@@ -82,6 +82,9 @@ DROPINS = {
 
 # An npu device is there when torch_npu was loaded before the tests, as on the loopback runtime.
 DEVICES = ("cpu", *(("npu",) if hasattr(torch, "npu") and torch.npu.is_available() else ()))
+if "npu" in DEVICES:
+    # The default would have torch_npu keep the weights of convolutions in a format of the hardware's own.
+    torch.npu.set_compile_mode(jit_compile=False)
 
 
 @pytest.fixture(params=DROPINS)

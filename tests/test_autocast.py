@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from dropins import (  # noqa: F401  (device and dropin are fixtures)
+    DROPINS,
     DropIn,
     device,
     dropin,
@@ -51,6 +52,8 @@ def test_autocast(enabled: bool, lower: torch.dtype, dropin: DropIn, device: str
     for input_dtype, weight_dtype, affine in itertools.product(
         (F32, F16, BF16), (F32, F16, BF16), (True, False)
     ):
+        if device == "npu" and not enabled and input_dtype != weight_dtype:
+            continue  # which mixtures CANN's own forward takes is not for the loopback device to say
         tensors = (
             x.to(input_dtype),
             w.to(weight_dtype) if affine else None,
@@ -77,18 +80,24 @@ def test_autocast_of_a_model(dropin: DropIn, device: str) -> None:
         loss = model(x).float().square().mean()
     loss.backward()
     got = [p.grad.clone() for p in model.parameters()]
-    assert seen == [BF16, BF16] and all(g.dtype == F32 for g in got)
+    # F.group_norm is on torch_npu's list for float32, and on none of the CPU's.
+    assert seen == [BF16, F32 if device == "npu" else BF16]
+    assert all(g.dtype == F32 for g in got)
     model.zero_grad()
     model(x).square().mean().backward()
     for g, p in zip(got, model.parameters(), strict=True):
-        assert (g - p.grad).norm() <= 0.03 * p.grad.norm() + 1e-3
+        error, size = (t.cpu().norm() for t in (g - p.grad, p.grad))
+        assert error <= 0.03 * size + 1e-3
     nested: list[torch.dtype] = []
     with torch.autocast(device, BF16), torch.autocast(device, enabled=False):
-        nested.append(dropin.call(x.repeat(1, 4, 1, 1), GROUPS).dtype)
+        nested.append(dropin.call(torch.ones(2, 8, 4, device=device), GROUPS).dtype)
     assert nested == [F32]
 
 
-@feature("mixed dtype: 16-bit input, float32 weight")
+@pytest.mark.feature(
+    "mixed dtype: 16-bit input, float32 weight",
+    not_applicable={"enabled/npu": "torch_npu's forward is not ours, nor what it refuses"},
+)
 @pytest.mark.parametrize("dtype", [BF16, F16], ids=str)
 def test_mixed_dtypes(dtype: torch.dtype, dropin: DropIn, device: str) -> None:
     x, w, b, upstream = make_leaves(SHAPE, device, dtype, F32)
@@ -102,7 +111,7 @@ def test_mixed_dtypes(dtype: torch.dtype, dropin: DropIn, device: str) -> None:
         tolerance = 1e-4 if got.dtype == F32 else 2e-2
         torch.testing.assert_close(got.double().cpu(), expected, rtol=tolerance, atol=tolerance)
     for wrong in ((F32, dtype), (dtype, F64), (F64, F32)):
-        pair = (x.to(wrong[0]), w.to(wrong[1]), b.to(wrong[1]))
+        pair = (x.cpu().to(wrong[0]), w.cpu().to(wrong[1]), b.cpu().to(wrong[1]))
         assert (
             outcome(dropin.call, pair, None)[0]
             == outcome(F.group_norm, pair, None)[0]
@@ -110,12 +119,17 @@ def test_mixed_dtypes(dtype: torch.dtype, dropin: DropIn, device: str) -> None:
         )
 
 
-@feature("GradScaler")
+@pytest.mark.feature(
+    "GradScaler",
+    not_applicable={
+        f"{name}/npu": "the loopback device has not the scaler's operators" for name in DROPINS
+    },
+)
 def test_grad_scaler(dropin: DropIn, device: str) -> None:
     """Scaled float16 training steps; an overflow skips the step, halves the scale, and leaves the weights."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8), dropin.module(GROUPS, 8), nn.Linear(8, 1)).to(device)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, foreach=False)
     scaler = torch.amp.GradScaler(device, init_scale=2.0**10, growth_interval=1000)
     x, target = torch.randn(32, 6, device=device), torch.randn(32, 1, device=device)
     losses = []
@@ -191,14 +205,17 @@ REFUSED = [
 ]
 
 
-@feature("float8, complex and integer inputs refused as by ATen")
+@pytest.mark.feature(
+    "float8, complex and integer inputs refused as by ATen",
+    not_applicable={"enabled/npu": "torch_npu's forward is not ours, nor what it refuses"},
+)
 @pytest.mark.parametrize("dtype", REFUSED, ids=str)
 def test_refused_dtypes(dtype: torch.dtype, dropin: DropIn, device: str) -> None:
-    x = torch.zeros(2, 8, 3, dtype=dtype, device=device)
+    x = torch.zeros(2, 8, 3, dtype=dtype)
     errors: list[Any] = []
-    for function in (dropin.call, F.group_norm):
+    for function, input in ((dropin.call, x.to(device)), (F.group_norm, x)):
         with pytest.raises((RuntimeError, NotImplementedError, TypeError)) as caught:
-            function(x, GROUPS)
+            function(input, GROUPS)
         errors.append(caught.value)
     assert type(errors[0]) is type(errors[1]), errors
     name = str(dtype).removeprefix("torch.")
@@ -218,7 +235,7 @@ def test_bfloat16_module_trains(dropin: DropIn, device: str) -> None:
     model = nn.Sequential(nn.Linear(6, 8), dropin.module(GROUPS, 8), nn.Linear(8, 1)).to(
         device, BF16
     )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, foreach=False)
     x = torch.randn(64, 6, device=device, dtype=BF16)
     target = x.sum(1, keepdim=True)
     losses = []

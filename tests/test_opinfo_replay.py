@@ -72,7 +72,7 @@ def compare(got: object, want: object, dtype: torch.dtype) -> None:
     torch.testing.assert_close(got, want, **close)
 
 
-@feature("OpInfo: dtypes, forward and backward")
+@feature("dtypes, forward and backward")
 def test_dtypes(op: OpInfo) -> None:
     """test_ops.py test_dtypes: exactly the dtypes that the OpInfo names work, in the forward and in the backward."""
     supported, with_backward = set(), set()
@@ -92,7 +92,7 @@ def test_dtypes(op: OpInfo) -> None:
     assert with_backward == ORIGINAL.supported_backward_dtypes("cpu")
 
 
-@feature("OpInfo: noncontiguous samples")
+@feature("noncontiguous samples")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_noncontiguous_samples(op: OpInfo, dtype: torch.dtype) -> None:
     """test_ops.py test_noncontiguous_samples: the same values and gradients from tensors with gaps in their memory."""
@@ -108,7 +108,7 @@ def test_noncontiguous_samples(op: OpInfo, dtype: torch.dtype) -> None:
         compare(grads[0], grads[1], dtype)
 
 
-@feature("OpInfo: out= refused as by F.group_norm")
+@feature("out= refused as by F.group_norm")
 def test_out(op: OpInfo) -> None:
     """test_ops.py test_out: the OpInfo says that there is no out= argument, and there is none."""
     assert not ORIGINAL.supports_out
@@ -117,7 +117,7 @@ def test_out(op: OpInfo) -> None:
         op.op(sample.input, *sample.args, **sample.kwargs, out=torch.empty_like(sample.input))
 
 
-@feature("OpInfo: variants agree in eager mode")
+@feature("variants agree in eager mode")
 def test_variant_consistency_eager(op: OpInfo) -> None:
     """test_ops.py test_variant_consistency_eager: no method, in-place or operator variant is offered; keywords work."""
     assert op.method_variant is None and op.inplace_variant is None and op.operator_variant is None
@@ -128,7 +128,7 @@ def test_variant_consistency_eager(op: OpInfo) -> None:
         assert torch.equal(by_name, by_place) and torch.equal(by_name, call(op, sample))
 
 
-@feature("OpInfo: conjugate and negative views")
+@feature("conjugate and negative views")
 def test_neg_view(op: OpInfo) -> None:
     """test_ops.py test_neg_view: lazily negated inputs and upstream gradients."""
     for sample in samples(op, requires_grad=True):
@@ -155,7 +155,7 @@ def test_neg_view(op: OpInfo) -> None:
         )
 
 
-@feature("OpInfo: complex and bool refused")
+@feature("complex and bool refused")
 @pytest.mark.parametrize(
     "dtype", [torch.complex64, torch.complex128, torch.bool, torch.int64], ids=str
 )
@@ -195,7 +195,7 @@ GRADCHECKS = {
 }
 
 
-@feature("OpInfo: gradients, forward AD")
+@feature("gradients, forward AD")
 @pytest.mark.parametrize("check", GRADCHECKS)
 def test_gradients(op: OpInfo, check: str) -> None:
     """test_ops_gradients.py test_fn_grad and test_ops_fwd_gradients.py test_forward_mode_AD, as their helper calls gradcheck."""
@@ -204,7 +204,7 @@ def test_gradients(op: OpInfo, check: str) -> None:
         assert torch.autograd.gradcheck(function, tensors, **GRADCHECKS[check])
 
 
-@feature("OpInfo: second gradients")
+@feature("second gradients")
 @pytest.mark.parametrize(
     "forward_over_reverse", [False, True], ids=["fn_gradgrad", "fwgrad_bwgrad"]
 )
@@ -223,13 +223,13 @@ def test_second_gradients(op: OpInfo, forward_over_reverse: bool) -> None:
         )
 
 
-@feature("OpInfo: forward AD of in-place-free inputs and of results that need no gradient")
+@feature("forward AD of in-place-free inputs and of results that need no gradient")
 def test_inplace_forward_mode_is_not_offered(op: OpInfo) -> None:
     """test_ops_fwd_gradients.py test_inplace_forward_mode_AD applies to operators with an in-place variant: none here."""
     assert op.get_inplace() is None
 
 
-@feature("OpInfo: compile-fake (FakeTensor against real)")
+@feature("compile-fake (FakeTensor against real)")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_fake(op: OpInfo, dtype: torch.dtype) -> None:
     """test_ops.py TestFakeTensor test_fake: shape, stride and dtype of each fake result equal the real one's."""
@@ -244,7 +244,7 @@ def test_fake(op: OpInfo, dtype: torch.dtype) -> None:
             assert (got.shape, got.stride(), got.dtype) == (want.shape, want.stride(), want.dtype)
 
 
-@feature("OpInfo: compile-fake (FakeTensor against real)")
+@feature("compile-fake (FakeTensor against real)")
 def test_fake_crossref_backward(op: OpInfo) -> None:
     """test_ops.py test_fake_crossref_backward_no_amp: every operator of the backward runs fake beside real, and agrees."""
     for sample in samples(op, torch.float32, requires_grad=True):
@@ -253,7 +253,7 @@ def test_fake_crossref_backward(op: OpInfo) -> None:
             torch.autograd.grad(output.sum(), tensors_of(sample))
 
 
-@feature("OpInfo: make_fx, symbolic shapes")
+@feature("make_fx, symbolic shapes")
 @pytest.mark.parametrize("mode", ["real", "fake", "symbolic"])
 def test_make_fx(op: OpInfo, mode: str) -> None:
     """test_proxy_tensor.py: the traced forward and backward give eager's values."""
@@ -272,7 +272,7 @@ def test_make_fx(op: OpInfo, mode: str) -> None:
         torch.testing.assert_close(traced(*plain), gradients(*plain))
 
 
-@feature("OpInfo: composite compliance")
+@feature("composite compliance")
 def test_composite_compliance(op: OpInfo) -> None:
     """test_ops.py TestCompositeCompliance: forward, backward and forward AD on tensor subclasses that hide their data."""
     for sample in samples(op, torch.float64, requires_grad=True):
@@ -288,7 +288,7 @@ def stacked(tensor: Tensor, batch: int, dim: int) -> Tensor:
     return torch.stack([tensor.detach() * (i + 1) for i in range(batch)], dim)
 
 
-@feature("OpInfo: vmap, vmap of vjp, vmap of jvp")
+@feature("vmap, vmap of vjp, vmap of jvp")
 @pytest.mark.parametrize("kind", ["vmap_exhaustive", "vmapvjp", "vmapjvp", "vmapvjpvjp"])
 def test_vmap(op: OpInfo, kind: str) -> None:
     """functorch test_ops.py and test_vmap.py: every choice of mapped tensors of every sample, against a loop."""
@@ -319,7 +319,7 @@ def test_vmap(op: OpInfo, kind: str) -> None:
                 )
 
 
-@feature("OpInfo: torch.func grad, vjp, jvp against autograd")
+@feature("torch.func grad, vjp, jvp against autograd")
 def test_functorch(op: OpInfo) -> None:
     """functorch test_ops.py test_grad, test_vjp, test_jvp, test_vjpvjp, test_jvpvjp."""
     for sample in samples(op):
@@ -345,7 +345,7 @@ def test_functorch(op: OpInfo) -> None:
         torch.testing.assert_close((value, slope), (loss(*plain), expected), rtol=1e-6, atol=1e-6)
 
 
-@feature("OpInfo: torch.compile of every sample")
+@feature("torch.compile of every sample")
 def test_compiled(op: OpInfo, dropin: DropIn) -> None:
     """test_torchinductor_opinfo.py in spirit, by the eager back end of AOTAutograd: every sample, value and gradients."""
     torch.compiler.reset()
@@ -375,7 +375,7 @@ def test_compiled(op: OpInfo, dropin: DropIn) -> None:
         )
 
 
-@feature("OpInfo: torch.overrides and subclasses")
+@feature("torch.overrides and subclasses")
 def test_python_subclasses(op: OpInfo) -> None:
     """test_overrides.py: a subclass that defines __torch_function__ gets the call, and results keep its type."""
     seen: list[Any] = []

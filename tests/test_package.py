@@ -92,6 +92,16 @@ def test_the_report() -> None:
         assert word in done.stdout
 
 
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    """As in `python -m group_norm_grad | head -1`: the pipe is closed before the report is written."""
+    command = [sys.executable, "-m", "group_norm_grad"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert errors == b"" and process.returncode == 0
+
+
 def test_another_torch_is_named_and_refused() -> None:
     """Imported under a torch that it was not built against: an ImportError with both versions."""
     code = (

@@ -39,6 +39,7 @@ import group_norm_grad
 GROUPS = 4
 SHAPE = (3, 8, 9, 7)
 HERE = Path(__file__).parent
+NO_SWITCH = "nothing to switch on or off"
 # Sanitized code is 5 to 20 times slower.
 SHORT = os.environ.get("GROUP_NORM_GRAD_TEST_SHORT") == "1"
 
@@ -77,8 +78,10 @@ def test_eight_threads(dropin: DropIn, device: str) -> None:
             assert all(map(torch.equal, future.result(timeout=200), once))
 
 
-@feature(
+@pytest.mark.feature(
     "enable() and disable() from several threads",
+    dropin="enabled",
+    not_applicable={"function": NO_SWITCH, "module": NO_SWITCH},
 )
 def test_enable_and_disable_from_threads(device: str) -> None:
     """Threads that swap the kernel at random while others compute: gradients are always one of the two kernels' right ones."""
@@ -230,7 +233,8 @@ def test_ten_thousand_steps(dropin: DropIn) -> None:
     assert python_after - python_before < 100_000, (
         f"{python_after - python_before} bytes of Python objects more"
     )
-    assert resident_after - resident_before < 8e6, (
+    # AddressSanitizer keeps freed memory for a while.
+    assert SHORT or resident_after - resident_before < 8e6, (
         f"{resident_after - resident_before} resident bytes more"
     )
 

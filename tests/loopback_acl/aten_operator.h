@@ -58,6 +58,15 @@ struct KeptTensor {
   }
 };
 
+struct KeptTensors {
+  std::vector<KeptTensor> tensors;
+  std::vector<at::Tensor> Open() const {
+    std::vector<at::Tensor> opened;
+    for (const KeptTensor& tensor : tensors) opened.push_back(tensor.Open());
+    return opened;
+  }
+};
+
 struct KeptScalar {
   aclScalar descriptor;
 
@@ -84,6 +93,11 @@ struct KeptValue {
 
 KeptTensor Hold(const aclTensor* tensor) {
   return {tensor != nullptr, tensor ? *tensor : aclTensor{}};
+}
+[[maybe_unused]] KeptTensors Hold(const aclTensorList* list) {
+  KeptTensors kept;
+  for (const aclTensor* tensor : list->tensors) kept.tensors.push_back(Hold(tensor));
+  return kept;
 }
 [[maybe_unused]] KeptScalar Hold(const aclScalar* scalar) { return {*scalar}; }
 [[maybe_unused]] KeptInts Hold(const aclIntArray* array) {
@@ -122,6 +136,7 @@ int Phase1(const char* name, uint64_t* workspace_bytes, aclOpExecutor** executor
 }
 
 using T = const aclTensor*;
+using List = const aclTensorList*;
 using S = const aclScalar*;
 using Ints = const aclIntArray*;
 using Mask = const aclBoolArray*;

@@ -92,6 +92,16 @@ aclTensor* aclCreateTensor(const int64_t* sizes, uint64_t dims, aclDataType dtyp
 
 aclnnStatus aclDestroyTensor(const aclTensor* tensor) { return Destroy(tensor); }
 
+aclTensorList* aclCreateTensorList(const aclTensor* const* tensors, uint64_t size) {
+  return Made(new aclTensorList{{tensors, tensors + size}});
+}
+
+// The list owns its tensors from its creation on.
+aclnnStatus aclDestroyTensorList(const aclTensorList* list) {
+  for (const aclTensor* tensor : list->tensors) aclDestroyTensor(tensor);
+  return Destroy(list);
+}
+
 aclScalar* aclCreateScalar(void* value, aclDataType dtype) {
   auto* scalar = new aclScalar{dtype, {}};
   std::memcpy(scalar->value, value, ScalarBytes(dtype));

@@ -17,6 +17,10 @@ struct aclTensor {
   void* data;
 };
 
+struct aclTensorList {
+  std::vector<const aclTensor*> tensors;
+};
+
 struct aclScalar {
   aclDataType dtype;
   char value[16];

@@ -1,6 +1,8 @@
 // libopapi of the loopback runtime: the operators that tests need around the one under test, each
 // one line of ATen's CPU kernels over views of device memory. The operator under test must never be
 // here.
+#include <ATen/CPUGeneratorImpl.h>
+
 #include "aten_operator.h"
 
 // clang-format off
@@ -31,6 +33,35 @@ OPERATOR(InplaceMuls, (T y, S b), (y, b), (Tensor y, Scalar b) { y.mul_(b); })
 OPERATOR(Div, (T a, T b, T y), (a, b, y), (Tensor a, Tensor b, Tensor y) { y.copy_(at::div(a, b)); })
 OPERATOR(Divs, (T a, S b, T y), (a, b, y), (Tensor a, Scalar b, Tensor y) { y.copy_(at::div(a, b)); })
 OPERATOR(InplaceDivs, (T y, S b), (y, b), (Tensor y, Scalar b) { y.div_(b); })
+OPERATOR(Sqrt, (T x, T y), (x, y), (Tensor x, Tensor y) { y.copy_(x.sqrt()); })
+OPERATOR(Rsqrt, (T x, T y), (x, y), (Tensor x, Tensor y) { y.copy_(x.rsqrt()); })
+OPERATOR(Sin, (T x, T y), (x, y), (Tensor x, Tensor y) { y.copy_(x.sin()); })
+OPERATOR(Cos, (T x, T y), (x, y), (Tensor x, Tensor y) { y.copy_(x.cos()); })
+OPERATOR(Exp, (T x, T y), (x, y), (Tensor x, Tensor y) { y.copy_(x.exp()); })
+OPERATOR(Abs, (T x, T y), (x, y), (Tensor x, Tensor y) { y.copy_(x.abs()); })
+OPERATOR(IsFinite, (T x, T y), (x, y), (Tensor x, Tensor y) { y.copy_(x.isfinite()); })
+OPERATOR(Tanh, (T x, T y), (x, y), (Tensor x, Tensor y) { y.copy_(x.tanh()); })
+OPERATOR(Equal, (T a, T b, T y), (a, b, y), (Tensor a, Tensor b, Tensor y) { y.fill_(at::equal(a, b)); })
+OPERATOR(InplaceNormal, (T y, float mean, float deviation, int64_t seed, int64_t offset), (y, mean, deviation, seed, offset), (Tensor y, float mean, float deviation, int64_t seed, int64_t offset) { y.normal_(mean, deviation, at::detail::createCPUGenerator(seed + offset)); })
+OPERATOR(InplaceUniform, (T y, double from, double to, uint64_t seed, uint64_t offset), (y, from, to, seed, offset), (Tensor y, double from, double to, uint64_t seed, uint64_t offset) { y.uniform_(from, to, at::detail::createCPUGenerator(seed + offset)); })
+OPERATOR(InplaceReciprocal, (T y), (y), (Tensor y) { y.reciprocal_(); })
+OPERATOR(NeTensor, (T a, T b, T y), (a, b, y), (Tensor a, Tensor b, Tensor y) { y.copy_(at::ne(a, b)); })
+OPERATOR(NeScalar, (T a, S b, T y), (a, b, y), (Tensor a, Scalar b, Tensor y) { y.copy_(at::ne(a, b)); })
+OPERATOR(All, (T x, Ints d, bool keep, T y), (x, d, keep, y), (Tensor x, vector<int64_t> d, bool keep, Tensor y) { y.copy_(at::all(x, d, keep)); })
+OPERATOR(Any, (T x, Ints d, bool keep, T y), (x, d, keep, y), (Tensor x, vector<int64_t> d, bool keep, Tensor y) { y.copy_(at::any(x, d, keep)); })
+OPERATOR(Clamp, (T x, S a, S b, T y), (x, a, b, y), (Tensor x, Scalar a, Scalar b, Tensor y) { y.copy_(at::clamp(x, a, b)); })
+OPERATOR(ClampMin, (T x, S a, T y), (x, a, y), (Tensor x, Scalar a, Tensor y) { y.copy_(at::clamp_min(x, a)); })
+OPERATOR(Flip, (T x, Ints d, T y), (x, d, y), (Tensor x, vector<int64_t> d, Tensor y) { y.copy_(at::flip(x, d)); })
+OPERATOR(SWhere, (T c, T a, T b, T y), (c, a, b, y), (Tensor c, Tensor a, Tensor b, Tensor y) { y.copy_(at::where(c, a, b)); })
+OPERATOR(VarCorrection, (T x, Ints d, int64_t k, bool keep, T y), (x, d, k, keep, y), (Tensor x, vector<int64_t> d, int64_t k, bool keep, Tensor y) { y.copy_(at::var(x, at::OptionalIntArrayRef(d), Scalar(k), keep)); })
+OPERATOR(GeScalar, (T a, S b, T y), (a, b, y), (Tensor a, Scalar b, Tensor y) { y.copy_(at::ge(a, b)); })
+OPERATOR(GeTensor, (T a, T b, T y), (a, b, y), (Tensor a, Tensor b, Tensor y) { y.copy_(at::ge(a, b)); })
+OPERATOR(Gather, (T x, int64_t d, T i, T y), (x, d, i, y), (Tensor x, int64_t d, Tensor i, Tensor y) { y.copy_(at::gather(x, d, i)); })
+OPERATOR(Scatter, (T x, int64_t d, T i, T v, int64_t, T y), (x, d, i, v, int64_t{0}, y), (Tensor x, int64_t d, Tensor i, Tensor v, int64_t, Tensor y) { y.copy_(at::scatter(x, d, i, v)); })
+OPERATOR(Max, (T x, T y), (x, y), (Tensor x, Tensor y) { y.copy_(x.max()); })
+OPERATOR(Arange, (S a, S b, S step, T y), (a, b, step, y), (Scalar a, Scalar b, Scalar step, Tensor y) { y.copy_(at::arange(a, b, step)); })
+OPERATOR(Cat, (List x, int64_t d, T y), (x, d, y), (vector<Tensor> x, int64_t d, Tensor y) { y.copy_(at::cat(x, d)); })
+OPERATOR(Stack, (List x, int64_t d, T y), (x, d, y), (vector<Tensor> x, int64_t d, Tensor y) { y.copy_(at::stack(x, d)); })
 OPERATOR(Neg, (T a, T y), (a, y), (Tensor a, Tensor y) { y.copy_(a.neg()); })
 OPERATOR(ReduceSum, (T x, Ints d, bool keep, aclDataType t, T y), (x, d, keep, t, y), (Tensor x, vector<int64_t> d, bool keep, aclDataType t, Tensor y) { y.copy_(at::sum(x, d, keep, TypeOf(t))); })
 OPERATOR(Mean, (T x, Ints d, bool keep, aclDataType t, T y), (x, d, keep, t, y), (Tensor x, vector<int64_t> d, bool keep, aclDataType t, Tensor y) { y.copy_(at::mean(x, d, keep, TypeOf(t))); })

@@ -60,10 +60,14 @@ def build(sanitizer: str, out: Path) -> Path:
 
 
 def main() -> int:
-    """Builds, tests, and returns pytest's exit code; a sanitizer's report ends the process with 99."""
+    """Builds, tests, and returns pytest's exit code, or 99 after a sanitizer's report, which is printed."""
     sanitizer, *options = sys.argv[1:]
     out = ROOT / "out" / f"sanitize_{sanitizer}"
     package = build(sanitizer, out)
+    reports = out / "reports"  # on standard error they would be captured by pytest
+    shutil.rmtree(reports, ignore_errors=True)
+    reports.mkdir()
+    log = f"log_path={reports}/report:exitcode=99"
     env = os.environ | {
         "GROUP_NORM_GRAD_TEST_SHORT": "1",
         "PYTHONPATH": str(package),
@@ -73,9 +77,9 @@ def main() -> int:
         # libstdc++ in front as well, or ASan does not find __cxa_throw.
         preload = [library("libasan.so"), library("libubsan.so"), library("libstdc++.so.6")]
         env["ASAN_OPTIONS"] = (
-            "detect_leaks=0:exitcode=99:abort_on_error=0:detect_stack_use_after_return=1"
+            f"{log}:detect_leaks=0:abort_on_error=0:detect_stack_use_after_return=1"
         )
-        env["UBSAN_OPTIONS"] = "print_stacktrace=1:exitcode=99"
+        env["UBSAN_OPTIONS"] = f"{log}:print_stacktrace=1"
     else:
         omp = out / "libomp_threads.so"
         compiler = shutil.which(os.environ.get("CXX", "g++"))
@@ -84,7 +88,7 @@ def main() -> int:
         subprocess.run([str(compiler), *flags, str(source), "-o", str(omp)], check=True)
         preload = [library("libtsan.so"), str(omp)]
         suppressions = Path(__file__).with_name("thread_suppressions.txt")
-        env["TSAN_OPTIONS"] = f"exitcode=99:suppressions={suppressions}:history_size=7"
+        env["TSAN_OPTIONS"] = f"{log}:suppressions={suppressions}:history_size=7:die_after_fork=0"
     env["LD_PRELOAD"] = ":".join(preload)
     tests = [str(ROOT / "tests" / f"test_{name}.py") for name in SUITES[sanitizer].split()]
     command = [
@@ -110,7 +114,10 @@ def main() -> int:
         raise SystemExit(
             f"tests would run {where.stdout.strip()}, not the sanitized build in {package}"
         )
-    return subprocess.run(command, cwd=package, env=env, check=False).returncode
+    code = subprocess.run(command, cwd=package, env=env, check=False).returncode
+    found = [path.read_text() for path in sorted(reports.iterdir())]
+    print("\n".join(found) or f"{sanitizer}: no report")
+    return 99 if found else code
 
 
 if __name__ == "__main__":
