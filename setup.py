@@ -148,8 +148,10 @@ def extensions() -> list[Extension]:
         f"{PACKAGE}._C",
         SOURCES,
         include_dirs=[str(ROOT.resolve()), *torch.utils.cpp_extension.include_paths()],
-        extra_compile_args=[*COMMON_FLAGS, *isa_macros],
-        extra_link_args=SANITIZE,
+        # at::parallel_for is a plain loop in code compiled without it; the runtime is the one that
+        # torch has loaded, by its name.
+        extra_compile_args=[*COMMON_FLAGS, "-fopenmp", *isa_macros],
+        extra_link_args=[*SANITIZE, "-fopenmp"],
     )
     if os.environ.get("GROUP_NORM_GRAD_NPU") == "0":
         return [main]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 
@@ -34,6 +36,26 @@ DTYPE_SETS = (
     DTypes(BF16, F32, BF16),
     DTypes(BF16, F32, F32),
 )
+
+
+# Numpy's arrays, so that no operator of PyTorch starts the threads.
+COUNT_THREADS = """
+import os, numpy, torch, group_norm_grad
+torch.set_num_threads(2)
+x, one = (torch.from_numpy(numpy.ones(shape, "float32")) for shape in ((16, 64, 1024), (16, 8)))
+before = len(os.listdir("/proc/self/task"))
+torch.ops.group_norm_grad.group_norm_backward(x, x, one, one, None, 16, 64, 1024, 8, [True] * 3)
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+def test_work_is_divided_among_threads() -> None:
+    """A second thread starts with the first large problem: without one, all of this file would hold for nothing."""
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT_THREADS], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == 1
 
 
 def backward(problem: Problem) -> Grads:

@@ -17,6 +17,10 @@
 #include "kernels/table.h"
 #include "plan.h"
 
+#if AT_PARALLEL_OPENMP && !defined(_OPENMP)
+#error "Without OpenMP at::parallel_for is a plain loop: compile with -fopenmp"
+#endif
+
 namespace group_norm_grad::cpu {
 
 // Elements below which another thread costs more than it saves.
