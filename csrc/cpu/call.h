@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "kernels/table.h"
 #include "plan.h"
@@ -75,19 +77,23 @@ class Workspace {
   std::unique_ptr<char, Free> data_;
 };
 
-// The second cache of this processor, or what a processor has at least.
-inline int64_t L2Bytes() {
-  int64_t bytes = 0;
-#ifdef _SC_LEVEL2_CACHE_SIZE
-  bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
-#endif
-  return std::max(bytes, Machine().l2_bytes);
+// The size of one of this processor's caches, or otherwise where the system does not tell. Not from
+// sysconf, which gives the last caches of all the host's processors together on some.
+inline int64_t CacheBytes(int level, int64_t otherwise) {
+  std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(level) + "/size");
+  int64_t kibibytes = 0;
+  return file >> kibibytes && kibibytes > 0 ? kibibytes << 10 : otherwise;
 }
 
+// The caches, and threads as at::parallel_for would use now.
 inline Machine ThisMachine(int64_t pair_elems, int64_t numel) {
-  static const int64_t l2_bytes = L2Bytes();
-  Machine machine;
-  machine.l2_bytes = l2_bytes;
+  static const Machine caches = [] {
+    Machine machine;
+    machine.l2_bytes = CacheBytes(2, machine.l2_bytes);
+    machine.l3_bytes = CacheBytes(3, machine.l3_bytes);
+    return machine;
+  }();
+  Machine machine = caches;
   machine.pair_elems = pair_elems;
   machine.threads = numel < 2 * kGrainElems || at::in_parallel_region() ? 1 : at::get_num_threads();
   return machine;

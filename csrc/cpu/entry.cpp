@@ -24,9 +24,7 @@ void Backward(const Problem& problem, bool channels_last, const at::Tensor& grad
   const Machine machine = ThisMachine(pair_elems, N * C * S);
   const Plan plan = MakeBackwardPlan(problem, channels_last, machine);
   const DTypeKernels& of_dtype = table.of[static_cast<int>(problem.dtype)];
-  const BackwardKernels& kernels = plan.schedule == Schedule::kFusedFlat ? of_dtype.flat
-                                   : IsChannelsLast(plan.schedule)       ? of_dtype.channels_last
-                                                                         : of_dtype.rows;
+  const BackwardKernels& kernels = KernelsFor(plan, of_dtype);
   const bool split = IsSplit(plan.schedule);
 
   Workspace workspace;

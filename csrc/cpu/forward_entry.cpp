@@ -45,10 +45,7 @@ void Forward(const Problem& problem, bool channels_last, double eps, const at::T
   args.plan = plan;
   const Runner<ForwardArgs> run{args, machine.threads, static_cast<char*>(workspace.At(scratch_at)),
                                 scratch_bytes};
-  run(plan.schedule == Schedule::kFusedFlat           ? kernels.flat
-      : plan.schedule == Schedule::kFusedChannelsLast ? kernels.channels_last
-                                                      : kernels.rows,
-      plan.tasks, plan.task_elems);
+  run(KernelsFor(plan, kernels), plan.tasks, plan.task_elems);
 }
 
 }  // namespace

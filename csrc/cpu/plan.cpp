@@ -12,11 +12,6 @@ constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Channels of a channels-last block whose arrays by channel stay in the first two caches.
 constexpr int64_t kBlockChannels = 2048;
-// A block that stays in the second cache between the passes is worth a part of each row down to
-// this width. Narrower parts are not: the prefetchers lose them, and where rows lie a power of two
-// apart they share few of the cache's sets.
-constexpr int64_t kLeastRowBytes = 1024;
-
 // Rows shorter than this cost more in their last steps and their horizontal sums than a weight for
 // each element does.
 constexpr int64_t kFlatRowElems = 16;
@@ -30,13 +25,11 @@ constexpr int64_t kMostFlatSamples = 64;
 // Samples from which on rows of up to kFlatRowElems are worth it.
 constexpr int64_t kLeastFlatSamples = 64;
 
-// The groups of one sample that a channels-last task takes when it reads `tensors` tensors twice:
-// all, or blocks of equal size.
-int64_t ChannelsLastGroups(const Problem& problem, const Machine& machine, int64_t tensors) {
-  const int64_t row_bytes = problem.D() * SizeOf(problem.dtype);
-  const int64_t in_l2 = machine.l2_bytes * 3 / 4 / (tensors * problem.S * row_bytes);
-  int64_t groups = std::max<int64_t>(kBlockChannels / problem.D(), 1);
-  if (in_l2 * row_bytes >= kLeastRowBytes) groups = std::min(groups, in_l2);
+// The groups of one sample that a channels-last task takes: all, or blocks of equal size. Rows are
+// not cut for the second cache's sake: parts of rows a power of two apart share few of its sets,
+// and the prefetchers lose them.
+int64_t ChannelsLastGroups(const Problem& problem) {
+  const int64_t groups = std::max<int64_t>(kBlockChannels / problem.D(), 1);
   return CeilDiv(problem.G, CeilDiv(problem.G, groups));
 }
 
@@ -57,6 +50,15 @@ void PlanFlat(const Problem& problem, Plan& plan) {
 // Whether so many groups of one tensor stay in the second cache, beside what is written.
 bool FitsL2(const Problem& problem, const Machine& machine, int64_t groups) {
   return groups * problem.D() * problem.S * SizeOf(problem.dtype) <= machine.l2_bytes * 3 / 4;
+}
+
+// Whether the last of so many tensors of the problem is written past the caches. Where they are
+// much larger than the last cache, its reader would not find it there in any case. One thread alone
+// gains from less on, as it waits longest for the lines that it is to overwrite; several have the
+// cache's bandwidth, which is more than the memory's.
+bool IsNonTemporal(const Problem& problem, const Machine& machine, int64_t tensors) {
+  const int64_t bytes = tensors * problem.N * problem.C * problem.S * SizeOf(problem.dtype);
+  return bytes > machine.l3_bytes / 4 * (machine.threads == 1 ? 3 : 5);
 }
 
 void CountTasks(const Problem& problem, Plan& plan) {
@@ -94,8 +96,9 @@ bool IsChannelsLast(Schedule schedule) {
 Plan MakeBackwardPlan(const Problem& problem, bool channels_last, const Machine& machine) {
   Plan plan;
   plan.sample_blocks = problem.N;
+  plan.non_temporal = IsNonTemporal(problem, machine, 3);
   if (channels_last) {
-    plan.groups = ChannelsLastGroups(problem, machine, 2);
+    plan.groups = ChannelsLastGroups(problem);
     plan.chunks = CeilDiv(problem.S, kChannelsLastChunkRows);
     plan.in_cache = FitsL2(problem, machine, 2 * plan.groups);
   } else if (IsFlat(problem, machine)) {
@@ -122,9 +125,10 @@ Plan MakeBackwardPlan(const Problem& problem, bool channels_last, const Machine&
 Plan MakeForwardPlan(const Problem& problem, bool channels_last, const Machine& machine) {
   Plan plan;
   plan.sample_blocks = problem.N;
+  plan.non_temporal = IsNonTemporal(problem, machine, 2);
   if (channels_last) {
     plan.schedule = Schedule::kFusedChannelsLast;
-    plan.groups = ChannelsLastGroups(problem, machine, 1);
+    plan.groups = ChannelsLastGroups(problem);
     // Narrower blocks give every thread some: a channel's sums do not depend on its block.
     const int64_t blocks = CeilDiv(machine.threads, problem.N);
     plan.groups = std::min(plan.groups, CeilDiv(problem.G, blocks));
@@ -165,7 +169,8 @@ std::string ToString(const Plan& plan) {
   out << "schedule=" << Name(plan.schedule) << " samples=" << plan.samples
       << " groups=" << plan.groups << " chunks=" << plan.chunks
       << " sample_blocks=" << plan.sample_blocks << " tasks=" << plan.tasks
-      << " task_elems=" << plan.task_elems << " in_cache=" << (plan.in_cache ? "yes" : "no");
+      << " task_elems=" << plan.task_elems << " in_cache=" << (plan.in_cache ? "yes" : "no")
+      << " non_temporal=" << (plan.non_temporal ? "yes" : "no");
   return out.str();
 }
 

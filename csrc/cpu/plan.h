@@ -41,7 +41,8 @@ struct Plan {
   int64_t chunks = 1;  // of a row, or of a channels-last sample
   int64_t tasks = 0;   // of the fused pass; a split pass has its own counts
   int64_t task_elems = 0;
-  bool in_cache = false;  // a task's inputs stay in the second cache between the two passes
+  bool in_cache = false;      // a task's inputs stay in the second cache between the two passes
+  bool non_temporal = false;  // what is written goes past the caches
 };
 
 // Per-channel arrays in the scratch of a channels-last task, and of a task over rows.
@@ -55,6 +56,15 @@ bool IsChannelsLast(Schedule schedule);
 
 // Arrays in the scratch of a forward channels-last task.
 constexpr int64_t kForwardChannelsLastScratchArrays = 10;
+
+// The kernels that a plan asks for, of Kernels that name them as DTypeKernels and ForwardKernels in
+// kernels/table.h do.
+template <typename Kernels>
+const auto& KernelsFor(const Plan& plan, const Kernels& kernels) {
+  if (plan.schedule == Schedule::kFusedFlat) return kernels.flat;
+  if (IsChannelsLast(plan.schedule)) return kernels.channels_last;
+  return plan.non_temporal ? kernels.rows_non_temporal : kernels.rows;
+}
 
 // N, C and S must be at least 1.
 Plan MakeForwardPlan(const Problem& problem, bool channels_last, const Machine& machine);

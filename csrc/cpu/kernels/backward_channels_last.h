@@ -144,7 +144,7 @@ struct ChannelBlock {
   void SumChunk(int64_t chunk, const A* mean_of, A* centred, A* plain) const {
     std::fill_n(centred, Padded(), A(0));
     std::fill_n(plain, Padded(), A(0));
-    WithAccess<T>(width, [&](const auto& access) {
+    WithAccess<T>(width, nullptr, C, false, [&](const auto& access) {
       ForRows(ChunkBegin(chunk), ChunkEnd(chunk), [&](int64_t s, int64_t apart, auto rows) {
         SumRows<T, kCentred, rows>(access, grad_out + s * C, input + s * C, apart * C, width,
                                    mean_of, centred, plain);
@@ -201,7 +201,7 @@ struct ChannelBlock {
   }
 
   void Apply(int64_t chunk, const ChannelArrays<A>& arrays) const {
-    WithAccess<T>(width, [&](const auto& access) {
+    WithAccess<T>(width, grad_input, C, args.plan.non_temporal, [&](const auto& access) {
       ForRows(ChunkBegin(chunk), ChunkEnd(chunk), [&](int64_t s, int64_t apart, auto rows) {
         ApplyRows<T, rows>(access, grad_out + s * C, input + s * C, grad_input + s * C, apart * C,
                            width, arrays);

@@ -180,7 +180,8 @@ void FusedFlat(const BackwardArgs& args, int64_t begin, int64_t end, void* scrat
       std::fill_n(group.sum_bias, padded, A(0));
     }
     const auto pass = [&](int64_t n, auto samples) {
-      WithAccess<T>(M, [&](const auto& access) {
+      const T* out = static_cast<const T*>(args.grad_input);
+      WithAccess<T>(M, out, M, plan.non_temporal, [&](const auto& access) {
         for (int64_t i = 0; i < groups; ++i) {
           const int64_t ng = n * G + first_g + i, at = ng * M;
           const FlatData<T> data{

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "access.h"
 #include "backward_group.h"
 
 namespace group_norm_grad::cpu {
@@ -55,33 +56,6 @@ C10_ALWAYS_INLINE RowSums<AccOf<T>> SumChunk(const T* grad_out, const T* input, 
   return {of_centred, of_plain};
 }
 
-// grad_input over one chunk of a row.
-template <typename T>
-C10_ALWAYS_INLINE void ApplyChunk(const T* grad_out, const T* input, T* grad_input, int64_t before,
-                                  int64_t len, AccOf<T> mean, AccOf<T> scale,
-                                  Slopes<AccOf<T>> slopes) {
-  using A = AccOf<T>;
-  constexpr int64_t kStep = kPair<A>;
-  const Pair<A> mean_pair(mean), scale_pair(scale);
-  const Pair<A> centred(slopes.centred), constant(slopes.constant);
-  int64_t i = 0;
-  for (; i + kStep <= len; i += kStep) {
-    const Pair<A> x = Load(input + i) - mean_pair;
-    Store(grad_input + i, MulAdd(scale_pair, Load(grad_out + i), MulAdd(centred, x, constant)));
-  }
-  if (i == len) return;
-  if (C10_LIKELY(before + len >= kStep)) {
-    i = len - kStep;
-    const Pair<A> x = Load(input + i) - mean_pair;
-    Store(grad_input + i, MulAdd(scale_pair, Load(grad_out + i), MulAdd(centred, x, constant)));
-  } else {
-    const Pair<A> x = LoadFirst(input + i, len - i) - mean_pair;
-    StoreFirst(grad_input + i,
-               MulAdd(scale_pair, LoadFirst(grad_out + i, len - i), MulAdd(centred, x, constant)),
-               len - i);
-  }
-}
-
 template <typename T>
 struct RowsOf {
   using A = AccOf<T>;
@@ -105,10 +79,24 @@ struct RowsOf {
                    : SumChunk<T, false>(grad_out + at, input + at, before, len, group_mean, keep);
   }
 
-  void Apply(int64_t row, int64_t chunk, int64_t ng, Slopes<A> slopes) const {
-    const int64_t before = ChunkBegin(chunk), len = ChunkLen(chunk), at = row * S + before;
-    ApplyChunk<T>(grad_out + at, input + at, grad_input + at, before, len, mean[ng],
-                  rstd[ng] * weight[row % C], slopes);
+  // grad_input over elements [from, to) of a group.
+  template <bool kNonTemporal>
+  C10_ALWAYS_INLINE void Apply(int64_t ng, int64_t from, int64_t to, Slopes<A> slopes) const {
+    const int64_t at = ng * D * S;
+    const T *dy = grad_out + at, *x = input + at;
+    T* dx = grad_input + at;
+    const A *group_weight = weight + ng % G * D, group_rstd = rstd[ng];
+    const Pair<A> group_mean(mean[ng]), centred(slopes.centred), constant(slopes.constant);
+    WalkRows<T, kNonTemporal>(
+        dx, from, to, S,
+        [&](int64_t row) __attribute__((always_inline)) {
+          return std::array{Pair<A>(group_rstd * group_weight[row])};
+        },
+        [&](const auto& access, int64_t i, const auto& scale) __attribute__((always_inline)) {
+          const Pair<A> x_centred = access.Get(x + i) - group_mean;
+          access.Put(dx + i,
+                     MulAdd(scale[0], access.Get(dy + i), MulAdd(centred, x_centred, constant)));
+        });
   }
 };
 
@@ -142,29 +130,25 @@ Slopes<AccOf<T>> FinishGroup(const RowsOf<T>& rows, int64_t ng, void* scratch,
   return GroupSlopes(rows.weight + g * D, centred, plain, D, rows.S, rows.rstd[ng]);
 }
 
-// One task is one group of one sample: its sums in order, then grad_input backwards, so that a
-// group larger than the cache finds its end still there.
-template <typename T>
+// One task is one group of one sample: its sums in order, then grad_input; from its last part
+// backwards where the group is larger than the cache, whose end is then still there.
+template <typename T, bool kNonTemporal>
 void FusedRows(const BackwardArgs& args, int64_t begin, int64_t end, void* scratch) {
   using A = AccOf<T>;
   const RowsOf<T> rows{args};
   const bool needs_centred = NeedsCentredSum(args);
+  const int64_t M = rows.D * rows.S, part = args.plan.in_cache ? M : kRowChunkElems;
   for (int64_t ng = begin; ng < end; ++ng) {
     const A mean = rows.mean[ng];
     const Slopes<A> slopes = FinishGroup(rows, ng, scratch, [&](int64_t row, int64_t chunk) {
       return rows.Sums(row, chunk, mean, needs_centred);
     });
     if (rows.grad_input == nullptr) continue;
-    if (args.plan.in_cache) {
-      for (int64_t row = ng * rows.D; row < (ng + 1) * rows.D; ++row) {
-        for (int64_t k = 0; k < args.plan.chunks; ++k) rows.Apply(row, k, ng, slopes);
-      }
-      continue;
-    }
-    for (int64_t row = (ng + 1) * rows.D - 1; row >= ng * rows.D; --row) {
-      for (int64_t k = args.plan.chunks - 1; k >= 0; --k) rows.Apply(row, k, ng, slopes);
+    for (int64_t from = (M - 1) / part * part; from >= 0; from -= part) {
+      rows.template Apply<kNonTemporal>(ng, from, std::min(from + part, M), slopes);
     }
   }
+  if constexpr (kNonTemporal) Fence();
 }
 
 // One task is one chunk of one row.
@@ -198,14 +182,16 @@ void SplitRowsFinish(const BackwardArgs& args, int64_t begin, int64_t end, void*
 
 // Tasks as in SplitRowsSums, in the opposite order: the first ones run find in cache what the sums
 // read last.
-template <typename T>
+template <typename T, bool kNonTemporal>
 void SplitRowsApply(const BackwardArgs& args, int64_t begin, int64_t end, void*) {
   const RowsOf<T> rows{args};
   for (int64_t task = end - 1; task >= begin; --task) {
-    const int64_t row = task / args.plan.chunks, ng = row / rows.D;
-    rows.Apply(row, task % args.plan.chunks, ng,
-               static_cast<const Slopes<AccOf<T>>*>(args.slopes)[ng]);
+    const int64_t row = task / args.plan.chunks, chunk = task % args.plan.chunks;
+    const int64_t ng = row / rows.D, from = row % rows.D * rows.S + rows.ChunkBegin(chunk);
+    rows.template Apply<kNonTemporal>(ng, from, from + rows.ChunkLen(chunk),
+                                      static_cast<const Slopes<AccOf<T>>*>(args.slopes)[ng]);
   }
+  if constexpr (kNonTemporal) Fence();
 }
 
 }  // namespace

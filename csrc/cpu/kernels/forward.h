@@ -99,47 +99,32 @@ Statistics<A> WriteStatistics(const ForwardArgs& args, int64_t ng, const Moments
   return statistics;
 }
 
-// output over one row of a channel: (x - mean) * scale + bias.
-template <typename T>
-C10_ALWAYS_INLINE void NormaliseRow(const T* input, T* output, int64_t len, AccOf<T> mean,
-                                    AccOf<T> scale, AccOf<T> bias) {
-  using A = AccOf<T>;
-  constexpr int64_t kStep = kPair<A>;
-  const Pair<A> mean_pair(mean), scale_pair(scale), bias_pair(bias);
-  const int64_t whole = len / kStep * kStep;
-  for (int64_t i = 0; i < whole; i += kStep) {
-    Store(output + i, MulAdd(Load(input + i) - mean_pair, scale_pair, bias_pair));
-  }
-  if (whole == len) return;
-  if (len >= kStep) {
-    const int64_t i = len - kStep;
-    Store(output + i, MulAdd(Load(input + i) - mean_pair, scale_pair, bias_pair));
-  } else {
-    StoreFirst(output, MulAdd(LoadFirst(input, len) - mean_pair, scale_pair, bias_pair), len);
-  }
-}
-
-// One task is one group of one sample. A group larger than the cache is written from its end, which
-// is still there.
-template <typename T>
+// One task is one group of one sample. A group larger than the cache is written from its last part
+// backwards, as its end is still there.
+template <typename T, bool kNonTemporal>
 void ForwardRows(const ForwardArgs& args, int64_t begin, int64_t end, void*) {
   using A = AccOf<T>;
-  const int64_t S = args.S, G = args.G, D = args.C / G;
+  const int64_t S = args.S, G = args.G, D = args.C / G, M = D * S;
+  const int64_t part = args.plan.in_cache ? M : kRowChunkElems;
   for (int64_t ng = begin; ng < end; ++ng) {
-    const T* input = static_cast<const T*>(args.input) + ng * D * S;
-    T* output = static_cast<T*>(args.output) + ng * D * S;
+    const T* input = static_cast<const T*>(args.input) + ng * M;
+    T* output = static_cast<T*>(args.output) + ng * M;
     const A* weight = static_cast<const A*>(args.weight) + ng % G * D;
     const A* bias = static_cast<const A*>(args.bias) + ng % G * D;
-    const Statistics<A> of = WriteStatistics<A>(args, ng, MomentsOf(input, D * S));
-    const auto row = [&](int64_t d) {
-      NormaliseRow<T>(input + d * S, output + d * S, S, of.mean, of.rstd * weight[d], bias[d]);
-    };
-    if (args.plan.in_cache) {
-      for (int64_t d = 0; d < D; ++d) row(d);
-    } else {
-      for (int64_t d = D - 1; d >= 0; --d) row(d);
+    const Statistics<A> of = WriteStatistics<A>(args, ng, MomentsOf(input, M));
+    const Pair<A> mean(of.mean);
+    for (int64_t from = (M - 1) / part * part; from >= 0; from -= part) {
+      WalkRows<T, kNonTemporal>(
+          output, from, std::min(from + part, M), S,
+          [&](int64_t d) __attribute__((always_inline)) {
+            return std::array{Pair<A>(of.rstd * weight[d]), Pair<A>(bias[d])};
+          },
+          [&](const auto& access, int64_t i, const auto& values) __attribute__((always_inline)) {
+            access.Put(output + i, MulAdd(access.Get(input + i) - mean, values[0], values[1]));
+          });
     }
   }
+  if constexpr (kNonTemporal) Fence();
 }
 
 // One task is a block of groups of a block of samples, short rows: weight and bias are spread over
@@ -175,7 +160,7 @@ void ForwardFlat(const ForwardArgs& args, int64_t begin, int64_t end, void* scra
         const Pair<A> mean(of.mean), rstd(of.rstd);
         const A* weight = by_element + padded * (1 + 2 * i);
         const A* bias = weight + padded;
-        WithAccess<T>(M, [&](const auto& access) {
+        WithAccess<T>(M, output, M, plan.non_temporal, [&](const auto& access) {
           Steps<T>::ForEach(
               M, [&](int64_t slot, int64_t element) __attribute__((always_inline)) {
                 access.Put(output + element, MulAdd(access.Get(input + element) - mean,
@@ -245,7 +230,7 @@ void ForwardChannelsLast(const ForwardArgs& args, int64_t begin, int64_t end, vo
     const auto sum_rows = [&](int64_t first, int64_t last) {
       std::fill_n(chunk_plain, padded, A(0));
       std::fill_n(chunk_squared, padded, A(0));
-      WithAccess<T>(width, [&](const auto& access) {
+      WithAccess<T>(width, nullptr, C, false, [&](const auto& access) {
         ForRows(first, last, [&](int64_t s, int64_t apart, auto rows) {
           SumShiftedRows<T, rows>(access, input + s * C, apart * C, width, shift, chunk_plain,
                                   chunk_squared);
@@ -294,7 +279,7 @@ void ForwardChannelsLast(const ForwardArgs& args, int64_t begin, int64_t end, vo
     Steps<T>::ToLanes(by_scale, plain, width);
     Steps<T>::ToLanes(by_bias, squared, width);
     const int64_t chunks = (S + kChannelsLastChunkRows - 1) / kChannelsLastChunkRows;
-    WithAccess<T>(width, [&](const auto& access) {
+    WithAccess<T>(width, output, C, plan.non_temporal, [&](const auto& access) {
       for (int64_t k = 0; k < chunks; ++k) {
         const int64_t chunk = plan.in_cache ? k : chunks - 1 - k;
         const int64_t begin = chunk * kChannelsLastChunkRows;

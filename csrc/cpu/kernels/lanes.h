@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <tuple>
 
-#include "vec.h"
+#include "access.h"
 
 namespace group_norm_grad::cpu {
 namespace {
@@ -71,20 +71,6 @@ C10_ALWAYS_INLINE void WithGroupWidth(int64_t D, const F& f) {
   }
 }
 
-// Loads and stores of a step of a row at least as wide as a step, and of a narrower one.
-template <typename T>
-struct WholeSteps {
-  C10_ALWAYS_INLINE Pair<AccOf<T>> Get(const T* p) const { return Load(p); }
-  C10_ALWAYS_INLINE void Put(T* p, const Pair<AccOf<T>>& v) const { Store(p, v); }
-};
-
-template <typename T>
-struct NarrowSteps {
-  int64_t width;
-  C10_ALWAYS_INLINE Pair<AccOf<T>> Get(const T* p) const { return LoadFirst(p, width); }
-  C10_ALWAYS_INLINE void Put(T* p, const Pair<AccOf<T>>& v) const { StoreFirst(p, v, width); }
-};
-
 // Rows of a channels-last sample that are taken together, so that the arrays by channel are loaded
 // and stored once for all of them.
 constexpr int64_t kRowsAtOnce = 4;
@@ -103,16 +89,6 @@ C10_ALWAYS_INLINE void ForRows(int64_t begin, int64_t end, const F& f) {
   }
   for (int64_t s = begin + kRowsAtOnce * apart; s < end; ++s) {
     f(s, int64_t{1}, std::integral_constant<int, 1>());
-  }
-}
-
-// Calls f with the access that rows of this width need.
-template <typename T, typename F>
-void WithAccess(int64_t width, const F& f) {
-  if (width >= kPair<AccOf<T>>) {
-    f(WholeSteps<T>());
-  } else {
-    f(NarrowSteps<T>{width});
   }
 }
 

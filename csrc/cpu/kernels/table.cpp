@@ -22,11 +22,14 @@ namespace {
 
 template <typename T>
 constexpr DTypeKernels KernelsOf() {
-  return {{FusedRows<T>, SplitRowsSums<T>, SplitRowsFinish<T>, SplitRowsApply<T>},
+  return {{FusedRows<T, false>, SplitRowsSums<T>, SplitRowsFinish<T>, SplitRowsApply<T, false>},
+          {FusedRows<T, kHasNonTemporal>, SplitRowsSums<T>, SplitRowsFinish<T>,
+           SplitRowsApply<T, kHasNonTemporal>},
           {FusedFlat<T>, nullptr, nullptr, nullptr},
           {FusedChannelsLast<T>, SplitChannelsLastSums<T>, SplitChannelsLastFinish<T>,
            SplitChannelsLastApply<T>},
-          {ForwardRows<T>, ForwardFlat<T>, ForwardChannelsLast<T>},
+          {ForwardRows<T, false>, ForwardRows<T, kHasNonTemporal>, ForwardFlat<T>,
+           ForwardChannelsLast<T>},
           SumPartialRows<AccOf<T>>};
 }
 

@@ -47,6 +47,7 @@ using ForwardFn = void (*)(const ForwardArgs&, int64_t begin, int64_t end, void*
 
 struct ForwardKernels {
   ForwardFn rows;
+  ForwardFn rows_non_temporal;
   ForwardFn flat;
   ForwardFn channels_last;
 };
@@ -60,6 +61,7 @@ struct BackwardKernels {
 
 struct DTypeKernels {
   BackwardKernels rows;
+  BackwardKernels rows_non_temporal;
   BackwardKernels flat;  // fused only
   BackwardKernels channels_last;
   ForwardKernels forward;

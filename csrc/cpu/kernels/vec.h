@@ -191,6 +191,47 @@ C10_ALWAYS_INLINE void Store(T* p, const Pair<AccOf<T>>& v) {
   }
 }
 
+// Whether StoreNonTemporal goes past the caches: a line is then not read before it is written, and
+// nothing else is put out of them for it.
+#if defined(CPU_CAPABILITY_AVX2) || defined(CPU_CAPABILITY_AVX512)
+constexpr bool kHasNonTemporal = true;
+#else
+constexpr bool kHasNonTemporal = false;
+#endif
+
+// p must lie on a multiple of a vector's size. A line that is also written otherwise at about the
+// same time costs more than is saved. Fence() before another thread may read.
+template <typename T>
+C10_ALWAYS_INLINE void StoreNonTemporal(T* p, const Pair<AccOf<T>>& v) {
+  const auto store = [](auto* to, const auto& vector) {
+#if defined(CPU_CAPABILITY_AVX512)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(to), __builtin_bit_cast(__m512i, vector));
+#elif defined(CPU_CAPABILITY_AVX2)
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(to), __builtin_bit_cast(__m256i, vector));
+#else
+    vector.store(to);
+#endif
+  };
+  if constexpr (std::is_same_v<T, AccOf<T>>) {
+    store(p, v.lo);
+    store(p + kHalf<T>, v.hi);
+  } else {
+    store(p, Narrow<T>(v));
+  }
+}
+
+C10_ALWAYS_INLINE void Fence() {
+#if defined(CPU_CAPABILITY_AVX2) || defined(CPU_CAPABILITY_AVX512)
+  _mm_sfence();
+#endif
+}
+
+// Elements from p to the next address that StoreNonTemporal takes.
+template <typename T>
+C10_ALWAYS_INLINE int64_t ToAligned(const T* p) {
+  return (-reinterpret_cast<uintptr_t>(p) % sizeof(Vec<AccOf<T>>)) / sizeof(T);
+}
+
 template <typename T>
 C10_ALWAYS_INLINE void StoreFirst(T* p, const Pair<AccOf<T>>& v, int64_t count) {
   if constexpr (std::is_same_v<T, AccOf<T>>) {
@@ -210,6 +251,15 @@ C10_ALWAYS_INLINE Pair<AccOf<T>> ElementsFrom(int64_t first) {
   const int step = kInOrder<T> ? 1 : 2;
   const A hi = kInOrder<T> ? static_cast<A>(kHalf<A>) : A(1);
   return {Vec<A>::arange(A(0), step) >= at, Vec<A>::arange(hi, step) >= at};
+}
+
+// The elements before first of a, the others of b.
+template <typename T>
+C10_ALWAYS_INLINE Pair<AccOf<T>> Blend(const Pair<AccOf<T>>& a, const Pair<AccOf<T>>& b,
+                                       int64_t first) {
+  using A = AccOf<T>;
+  const Pair<A> from = ElementsFrom<T>(first);
+  return {Vec<A>::blendv(a.lo, b.lo, from.lo), Vec<A>::blendv(a.hi, b.hi, from.hi)};
 }
 
 // The rounding error of s = a + b.
