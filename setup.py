@@ -47,6 +47,7 @@ SOURCES = [
     "csrc/module.cpp",
     "csrc/npu/loader.cpp",
     "csrc/cpu/register.cpp",
+    "csrc/cpu/describe.cpp",
     "csrc/cpu/entry.cpp",
     "csrc/cpu/forward_entry.cpp",
     "csrc/cpu/plan.cpp",

@@ -21,6 +21,7 @@ from shapes import SHAPES, Shape
 from torch import Tensor
 
 import group_norm_grad
+from group_norm_grad import _C
 
 OURS = torch.ops.group_norm_grad
 ATEN = torch.ops.aten
@@ -149,12 +150,20 @@ def run_case(
     calls = make_calls(shape, direction, tensors, options.compile)
     check(shape, direction, tensors, calls["ours"])
     times = harness.measure(calls, options.seconds)
+    plans = {
+        one: _C.describe_plan(
+            one, str(DTYPES[dtype]).removeprefix("torch."), layout == "nhwc", shape.N, shape.C,
+            shape.S, shape.G,
+        )
+        for one in (["backward", "forward"] if direction == "both" else [direction])
+    }  # fmt: skip
     tensor_bytes = tensors[1].numel() * tensors[1].element_size()
     moved = TENSORS[direction] * tensor_bytes
     ours = times["ours"]
     record: dict[str, Any] = {
         "shape": shape.name, "model": shape.model, "N": shape.N, "C": shape.C, "S": shape.S,
         "G": shape.G, "direction": direction, "dtype": dtype, "layout": layout, "threads": threads,
+        "plans": plans,
         "us": {name: {k: 1e6 * v for k, v in asdict(t).items()} for name, t in times.items()},
         "gb_per_s": moved / ours.best / 1e9,
         "x_aten": times["aten"].best / ours.best,

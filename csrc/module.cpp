@@ -14,6 +14,8 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("leave_override", &leave_override, unlocked);
   m.def("override_active", &override_active, unlocked);
   m.def("isa_in_use", &cpu::isa_in_use, "The instruction set that the CPU kernels run with.");
+  m.def("describe_plan", &cpu::describe_plan,
+        "The CPU schedule of a problem: direction, dtype, channels_last, N, C, HxW, group.");
   m.def("describe_npu", &npu::describe, unlocked, "What runs on npu tensors, or why nothing does.");
   m.def("opp_path", &npu::opp_path,
         "The directory for ASCEND_CUSTOM_OPP_PATH; empty if not built.");

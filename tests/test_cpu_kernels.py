@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import torch
 from torch import Tensor
 
 import group_norm_grad
+from group_norm_grad import _C
 
 WORKER = Path(__file__).with_name("cpu_isa_worker.py")
 FORWARD = torch.ops.group_norm_grad.group_norm_forward
+BACKWARD = torch.ops.group_norm_grad.group_norm_backward
 assert group_norm_grad
 
 
@@ -66,6 +69,56 @@ def test_unknown_instruction_set_is_refused(tmp_path: Path) -> None:
     run = run_worker("mmx", tmp_path / "none.pt")
     assert run.returncode != 0
     assert "but got mmx" in run.stderr
+
+
+def test_plan_is_described() -> None:
+    """The plan names its schedule, and tells by name what it cannot describe."""
+    plan = _C.describe_plan("backward", "float32", False, 2, 8, 100, 4)
+    assert plan.startswith("schedule=fused_rows ") and "non_temporal=no" in plan
+    assert "non_temporal=yes" in _C.describe_plan("forward", "float32", True, 1, 64, 2**40, 1)
+    for bad, text in [
+        (("sideways", "float32", False, 2, 8, 100, 4), "sideways"),
+        (("backward", "int8", False, 2, 8, 100, 4), "int8"),
+        (("backward", "float32", False, 0, 8, 100, 4), "N=0"),
+        (("backward", "float32", False, 2, 8, 100, 3), "num_groups=3"),
+    ]:
+        with pytest.raises(RuntimeError, match=text):
+            _C.describe_plan(*bad)
+
+
+# (N, C, space, G) whose tensors are more than the last cache holds, in the shapes that differ: rows
+# that end with a vector, rows that do not, rows longer than a chunk, short rows.
+LARGE = [
+    (64, 64, (64, 64), 8),
+    (1024, 256, (7, 9), 32),
+    (2, 96, (257, 401), 3),
+    (6000, 512, (2, 2), 32),
+]
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("shape", LARGE)
+def test_results_past_the_caches(
+    shape: tuple[int, int, tuple[int, int], int], last: bool, threads: None
+) -> None:
+    """A batch too large for the caches gives every sample the output and grad_input that it has alone."""
+    N, C, space, G = shape
+    torch.manual_seed(3)
+    form = torch.channels_last if last else torch.contiguous_format
+    x, grad_out = (torch.randn(N, C, *space).contiguous(memory_format=form) for _ in range(2))
+    weight, bias = torch.randn(C), torch.randn(C)
+    S = math.prod(space)
+    torch.set_num_threads(1)
+    out, mean, rstd = FORWARD(x, weight, bias, N, C, S, G, 1e-5)
+    grad_input = BACKWARD(grad_out, x, mean, rstd, weight, N, C, S, G, [True, False, False])[0]
+    for n in {0, 1, N // 2, N - 1}:
+        one = slice(n, n + 1)
+        alone = FORWARD(x[one], weight, bias, 1, C, S, G, 1e-5)
+        grad_alone = BACKWARD(
+            grad_out[one], x[one], *alone[1:], weight, 1, C, S, G, [True, False, False]
+        )[0]
+        torch.testing.assert_close(out[one], alone[0], rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(grad_input[one], grad_alone, rtol=1e-5, atol=1e-6)
 
 
 def exact_statistics(x: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor]:

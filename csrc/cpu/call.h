@@ -117,6 +117,28 @@ struct Runner {
   }
 };
 
+// The kernels that a plan asks for.
+template <typename Args>
+const Kernels<Args>& KernelsFor(const Plan& plan, const KernelsByLayout<Args>& kernels) {
+  if (plan.schedule == Schedule::kFusedFlat) return kernels.flat;
+  if (IsChannelsLast(plan.schedule)) return kernels.channels_last;
+  return plan.non_temporal ? kernels.rows_non_temporal : kernels.rows;
+}
+
+// Runs the passes of a plan. finishes: tasks of the second pass of a split one, each with as many
+// chunks; writes: whether the third has something to write.
+template <typename Args>
+void RunPlan(const Runner<Args>& run, const Kernels<Args>& kernels, int64_t finishes,
+             int64_t chunks, bool writes) {
+  const Args& args = run.args;
+  const Plan& plan = args.plan;
+  if (!IsSplit(plan.schedule)) return run(kernels.fused, plan.tasks, plan.task_elems);
+  const int64_t chunk_elems = args.N * args.C * args.S / (finishes * chunks);
+  run(kernels.sums, finishes * chunks, chunk_elems);
+  run(kernels.finish, finishes, args.N * args.C * plan.chunks / finishes);
+  if (writes) run(kernels.apply, finishes * chunks, chunk_elems);
+}
+
 // The small inputs, as the kernels want them: contiguous and of the dtype A of the sums.
 template <typename A>
 class AsAcc {

@@ -52,7 +52,7 @@ const KernelTable& Choose() {
 
 }  // namespace
 
-const KernelTable& Kernels() {
+const KernelTable& KernelsInUse() {
   static const KernelTable& table = Choose();
   return table;
 }

@@ -18,13 +18,13 @@ void Backward(const Problem& problem, bool channels_last, const at::Tensor& grad
               const at::Tensor& input, const at::Tensor& mean, const at::Tensor& rstd,
               const std::optional<at::Tensor>& weight, at::Tensor& grad_input,
               at::Tensor& grad_weight, at::Tensor& grad_bias) {
-  const KernelTable& table = Kernels();
+  const KernelTable& table = KernelsInUse();
   const int64_t pair_elems = 2 * table.vector_bytes / static_cast<int64_t>(sizeof(A));
   const int64_t N = problem.N, C = problem.C, S = problem.S, G = problem.G;
   const Machine machine = ThisMachine(pair_elems, N * C * S);
   const Plan plan = MakeBackwardPlan(problem, channels_last, machine);
   const DTypeKernels& of_dtype = table.of[static_cast<int>(problem.dtype)];
-  const BackwardKernels& kernels = KernelsFor(plan, of_dtype);
+  const Kernels<BackwardArgs>& kernels = KernelsFor(plan, of_dtype.backward);
   const bool split = IsSplit(plan.schedule);
 
   Workspace workspace;
@@ -81,16 +81,9 @@ void Backward(const Problem& problem, bool channels_last, const at::Tensor& grad
 
   const Runner<BackwardArgs> run{args, machine.threads,
                                  static_cast<char*>(workspace.At(scratch_at)), scratch_bytes};
-  if (!split) {
-    run(kernels.fused, plan.tasks, plan.task_elems);
-  } else {
-    const int64_t rows = channels_last ? N : N * C;
-    const int64_t chunk_elems = N * C * S / (rows * plan.chunks);
-    run(kernels.sums, rows * plan.chunks, chunk_elems);
-    const int64_t finishes = channels_last ? N : N * G;
-    run(kernels.finish, finishes, N * C * plan.chunks / finishes);
-    if (grad_input.defined()) run(kernels.apply, rows * plan.chunks, chunk_elems);
-  }
+  // A split pass over rows has D rows a group.
+  RunPlan(run, kernels, channels_last ? N : N * G, plan.chunks * (channels_last ? 1 : C / G),
+          grad_input.defined());
 
   for (ChannelGradient& gradient : gradients) {
     if (!gradient.tensor.defined() || (blocks == 1 && gradient.direct)) continue;
@@ -155,25 +148,6 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> group_norm_backward(
   run(problem, IsChannelsLastWalk(problem, format), *grad_out_dense, *input_dense, mean, rstd,
       weight, grad_input, grad_weight, grad_bias);
   return {std::move(grad_input), std::move(grad_weight), std::move(grad_bias)};
-}
-
-const char* isa_in_use() { return Kernels().isa; }
-
-std::string describe_backward_plan(at::ScalarType dtype, bool channels_last, int64_t N, int64_t C,
-                                   int64_t HxW, int64_t group, std::array<bool, 3> output_mask,
-                                   int64_t threads) {
-  TORCH_CHECK(N > 0 && HxW > 0, "Expected N and HxW to be positive, got N=", N, ", HxW=", HxW);
-  Problem problem;
-  problem.N = N;
-  problem.C = C;
-  problem.S = HxW;
-  problem.G = group;
-  problem.dtype = DTypeOf(dtype);
-  problem.output_mask = output_mask;
-  Machine machine;
-  machine.threads = threads;
-  machine.pair_elems = 2 * Kernels().vector_bytes / (dtype == at::kDouble ? 8 : 4);
-  return ToString(MakeBackwardPlan(problem, channels_last, machine));
 }
 
 }  // namespace group_norm_grad::cpu

@@ -16,15 +16,21 @@ template <typename A>
 void Forward(const Problem& problem, bool channels_last, double eps, const at::Tensor& input,
              const std::optional<at::Tensor>& weight, const std::optional<at::Tensor>& bias,
              at::Tensor& output, at::Tensor& mean, at::Tensor& rstd) {
-  const KernelTable& table = Kernels();
+  const KernelTable& table = KernelsInUse();
   const int64_t pair_elems = 2 * table.vector_bytes / static_cast<int64_t>(sizeof(A));
   const Machine machine = ThisMachine(pair_elems, problem.N * problem.C * problem.S);
   const Plan plan = MakeForwardPlan(problem, channels_last, machine);
-  const ForwardKernels& kernels = table.of[static_cast<int>(problem.dtype)].forward;
+  const Kernels<ForwardArgs>& kernels =
+      KernelsFor(plan, table.of[static_cast<int>(problem.dtype)].forward);
+  const bool split = IsSplit(plan.schedule);
 
   Workspace workspace;
   const ChannelValues<A> weight_acc(weight, problem.C, A(1), workspace);
   const ChannelValues<A> bias_acc(bias, problem.C, A(0), workspace);
+  const int64_t finishes = channels_last ? problem.N : problem.N * problem.G;
+  const int64_t padded_channels = (problem.C + pair_elems - 1) / pair_elems * pair_elems;
+  const int64_t sums_bytes = channels_last ? 2 * padded_channels * sizeof(A) : sizeof(Moments);
+  const int64_t sums_at = workspace.Add(split ? finishes * plan.chunks * sums_bytes : 0);
   const int64_t scratch_bytes =
       PaddedScratchBytes(ForwardScratchElems(plan, problem, pair_elems) * sizeof(A));
   const int64_t scratch_at = workspace.Add(scratch_bytes * machine.threads);
@@ -37,6 +43,7 @@ void Forward(const Problem& problem, bool channels_last, double eps, const at::T
   args.bias = bias_acc.Get(workspace);
   args.mean = mean.mutable_data_ptr();
   args.rstd = rstd.mutable_data_ptr();
+  args.chunk_sums = workspace.At(sums_at);
   args.N = problem.N;
   args.C = problem.C;
   args.S = problem.S;
@@ -45,7 +52,7 @@ void Forward(const Problem& problem, bool channels_last, double eps, const at::T
   args.plan = plan;
   const Runner<ForwardArgs> run{args, machine.threads, static_cast<char*>(workspace.At(scratch_at)),
                                 scratch_bytes};
-  run(KernelsFor(plan, kernels), plan.tasks, plan.task_elems);
+  RunPlan(run, kernels, finishes, plan.chunks, true);
 }
 
 }  // namespace

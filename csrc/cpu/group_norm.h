@@ -30,9 +30,10 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> group_norm_forward(
 // GROUP_NORM_GRAD_ISA names another.
 const char* isa_in_use();
 
-// The schedule that group_norm_backward would take for such a problem, one "name=value" a field.
-std::string describe_backward_plan(at::ScalarType dtype, bool channels_last, int64_t N, int64_t C,
-                                   int64_t HxW, int64_t group, std::array<bool, 3> output_mask,
-                                   int64_t threads);
+// What group_norm_backward (direction "backward") or group_norm_forward ("forward") would do here
+// and now with such a problem, one "name=value" a field. dtype: "float32", "float16", "bfloat16" or
+// "float64". Throws c10::Error on other names and on sizes below 1.
+std::string describe_plan(const std::string& direction, const std::string& dtype,
+                          bool channels_last, int64_t N, int64_t C, int64_t HxW, int64_t group);
 
 }  // namespace group_norm_grad::cpu

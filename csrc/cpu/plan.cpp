@@ -67,6 +67,21 @@ void CountTasks(const Problem& problem, Plan& plan) {
   plan.task_elems = plan.samples * plan.groups * problem.D() * problem.S;
 }
 
+// Too few tasks to go round: all threads share every group. rows: of a contiguous group, each of
+// plan.chunks.
+void ChooseSplit(const Problem& problem, bool channels_last, const Machine& machine, int64_t rows,
+                 Plan& plan) {
+  if (plan.schedule == Schedule::kFusedFlat) return;
+  const int64_t chunks = problem.N * plan.chunks * (channels_last ? 1 : problem.G * rows);
+  const bool split = plan.tasks < 2 * machine.threads && machine.threads > 1 &&
+                     plan.tasks % machine.threads != 0 && chunks > plan.tasks;
+  if (channels_last) {
+    plan.schedule = split ? Schedule::kSplitChannelsLast : Schedule::kFusedChannelsLast;
+  } else {
+    plan.schedule = split ? Schedule::kSplitRows : Schedule::kFusedRows;
+  }
+}
+
 }  // namespace
 
 const char* Name(Schedule schedule) {
@@ -108,17 +123,7 @@ Plan MakeBackwardPlan(const Problem& problem, bool channels_last, const Machine&
     plan.in_cache = FitsL2(problem, machine, 2);
   }
   CountTasks(problem, plan);
-  if (plan.schedule == Schedule::kFusedFlat) return plan;
-  // Too few tasks to go round: all threads share every group.
-  const int64_t chunks =
-      channels_last ? problem.N * plan.chunks : problem.N * problem.C * plan.chunks;
-  const bool split = plan.tasks < 2 * machine.threads && machine.threads > 1 &&
-                     plan.tasks % machine.threads != 0 && chunks > plan.tasks;
-  if (channels_last) {
-    plan.schedule = split ? Schedule::kSplitChannelsLast : Schedule::kFusedChannelsLast;
-  } else {
-    plan.schedule = split ? Schedule::kSplitRows : Schedule::kFusedRows;
-  }
+  ChooseSplit(problem, channels_last, machine, problem.D(), plan);
   return plan;
 }
 
@@ -127,31 +132,28 @@ Plan MakeForwardPlan(const Problem& problem, bool channels_last, const Machine& 
   plan.sample_blocks = problem.N;
   plan.non_temporal = IsNonTemporal(problem, machine, 2);
   if (channels_last) {
-    plan.schedule = Schedule::kFusedChannelsLast;
     plan.groups = ChannelsLastGroups(problem);
-    // Narrower blocks give every thread some: a channel's sums do not depend on its block.
-    const int64_t blocks = CeilDiv(machine.threads, problem.N);
-    plan.groups = std::min(plan.groups, CeilDiv(problem.G, blocks));
+    plan.chunks = CeilDiv(problem.S, kChannelsLastChunkRows);
     plan.in_cache = FitsL2(problem, machine, plan.groups);
   } else if (IsFlat(problem, machine)) {
     PlanFlat(problem, plan);
   } else {
+    plan.chunks = CeilDiv(problem.D() * problem.S, kRowChunkElems);
     plan.in_cache = FitsL2(problem, machine, 1);
   }
   CountTasks(problem, plan);
+  ChooseSplit(problem, channels_last, machine, 1, plan);
   return plan;
 }
 
 int64_t ForwardScratchElems(const Plan& plan, const Problem& problem, int64_t pair_elems) {
   const auto padded = [&](int64_t n) { return CeilDiv(n, pair_elems) * pair_elems; };
-  switch (plan.schedule) {
-    case Schedule::kFusedFlat:
-      return padded(problem.D() * problem.S) * (1 + 2 * plan.groups);
-    case Schedule::kFusedChannelsLast:
-      return padded(plan.groups * problem.D()) * kForwardChannelsLastScratchArrays;
-    default:
-      return 0;
+  if (plan.schedule == Schedule::kFusedFlat) {
+    return padded(problem.D() * problem.S) * (1 + 2 * plan.groups);
   }
+  if (!IsChannelsLast(plan.schedule)) return 0;
+  const int64_t width = IsSplit(plan.schedule) ? problem.C : plan.groups * problem.D();
+  return padded(width) * kForwardChannelsLastScratchArrays;
 }
 
 int64_t ScratchElems(const Plan& plan, const Problem& problem, int64_t pair_elems) {

@@ -57,15 +57,6 @@ bool IsChannelsLast(Schedule schedule);
 // Arrays in the scratch of a forward channels-last task.
 constexpr int64_t kForwardChannelsLastScratchArrays = 10;
 
-// The kernels that a plan asks for, of Kernels that name them as DTypeKernels and ForwardKernels in
-// kernels/table.h do.
-template <typename Kernels>
-const auto& KernelsFor(const Plan& plan, const Kernels& kernels) {
-  if (plan.schedule == Schedule::kFusedFlat) return kernels.flat;
-  if (IsChannelsLast(plan.schedule)) return kernels.channels_last;
-  return plan.non_temporal ? kernels.rows_non_temporal : kernels.rows;
-}
-
 // N, C and S must be at least 1.
 Plan MakeForwardPlan(const Problem& problem, bool channels_last, const Machine& machine);
 int64_t ForwardScratchElems(const Plan& plan, const Problem& problem, int64_t pair_elems);

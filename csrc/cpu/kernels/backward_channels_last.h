@@ -245,11 +245,12 @@ void SplitChannelsLastSums(const BackwardArgs& args, int64_t begin, int64_t end,
   using A = AccOf<T>;
   const bool needs_centred = NeedsCentredSum(args);
   for (int64_t task = begin; task < end; ++task) {
-    const ChannelBlock<T> block{args, task / args.plan.chunks, 0, args.G};
+    const int64_t n = task / args.plan.chunks, chunk = task % args.plan.chunks;
+    const ChannelBlock<T> block{args, n, 0, args.G};
     const ChannelArrays<A> arrays(scratch, block.Padded());
-    block.SpreadMean(arrays);
+    if (task == begin || chunk == 0) block.SpreadMean(arrays);
     const int64_t at = task * block.Padded();
-    block.SumChunk(task % args.plan.chunks, arrays.mean, static_cast<A*>(args.chunk_centred) + at,
+    block.SumChunk(chunk, arrays.mean, static_cast<A*>(args.chunk_centred) + at,
                    static_cast<A*>(args.chunk_plain) + at, needs_centred);
   }
 }
@@ -276,13 +277,15 @@ template <typename T>
 void SplitChannelsLastApply(const BackwardArgs& args, int64_t begin, int64_t end, void* scratch) {
   using A = AccOf<T>;
   for (int64_t task = end - 1; task >= begin; --task) {
-    const int64_t n = task / args.plan.chunks;
+    const int64_t n = task / args.plan.chunks, chunk = task % args.plan.chunks;
     const ChannelBlock<T> block{args, n, 0, args.G};
     const ChannelArrays<A> arrays(scratch, block.Padded());
-    const auto* slopes = static_cast<const Slopes<A>*>(args.slopes) + n * args.G;
-    block.SpreadMean(arrays);
-    block.SpreadSlopes(arrays, [&](int64_t g) { return slopes[g]; });
-    block.Apply(task % args.plan.chunks, arrays);
+    if (task == end - 1 || chunk == args.plan.chunks - 1) {
+      const auto* slopes = static_cast<const Slopes<A>*>(args.slopes) + n * args.G;
+      block.SpreadMean(arrays);
+      block.SpreadSlopes(arrays, [&](int64_t g) { return slopes[g]; });
+    }
+    block.Apply(chunk, arrays);
   }
 }
 

@@ -9,7 +9,8 @@
 #include "backward_channels_last.h"
 #include "backward_flat.h"
 #include "backward_rows.h"
-#include "forward.h"
+#include "forward_channels_last.h"
+#include "forward_rows.h"
 #include "sum_rows.h"
 
 #define GROUP_NORM_GRAD_JOIN2(a, b) a##b
@@ -22,14 +23,19 @@ namespace {
 
 template <typename T>
 constexpr DTypeKernels KernelsOf() {
-  return {{FusedRows<T, false>, SplitRowsSums<T>, SplitRowsFinish<T>, SplitRowsApply<T, false>},
-          {FusedRows<T, kHasNonTemporal>, SplitRowsSums<T>, SplitRowsFinish<T>,
-           SplitRowsApply<T, kHasNonTemporal>},
-          {FusedFlat<T>, nullptr, nullptr, nullptr},
-          {FusedChannelsLast<T>, SplitChannelsLastSums<T>, SplitChannelsLastFinish<T>,
-           SplitChannelsLastApply<T>},
-          {ForwardRows<T, false>, ForwardRows<T, kHasNonTemporal>, ForwardFlat<T>,
-           ForwardChannelsLast<T>},
+  constexpr bool kPast = kHasNonTemporal;
+  return {{{FusedRows<T, false>, SplitRowsSums<T>, SplitRowsFinish<T>, SplitRowsApply<T, false>},
+           {FusedRows<T, kPast>, SplitRowsSums<T>, SplitRowsFinish<T>, SplitRowsApply<T, kPast>},
+           {FusedFlat<T>, nullptr, nullptr, nullptr},
+           {FusedChannelsLast<T>, SplitChannelsLastSums<T>, SplitChannelsLastFinish<T>,
+            SplitChannelsLastApply<T>}},
+          {{ForwardRows<T, false>, SplitForwardRowsSums<T>, SplitForwardRowsFinish<T>,
+            SplitForwardRowsApply<T, false>},
+           {ForwardRows<T, kPast>, SplitForwardRowsSums<T>, SplitForwardRowsFinish<T>,
+            SplitForwardRowsApply<T, kPast>},
+           {ForwardFlat<T>, nullptr, nullptr, nullptr},
+           {ForwardChannelsLast<T>, SplitForwardChannelsLastSums<T>,
+            SplitForwardChannelsLastFinish<T>, SplitForwardChannelsLastApply<T>}},
           SumPartialRows<AccOf<T>>};
 }
 

@@ -28,8 +28,10 @@ struct BackwardArgs {
   Plan plan;
 };
 
-// Runs tasks [begin, end). scratch belongs to the caller's thread.
-using BackwardFn = void (*)(const BackwardArgs&, int64_t begin, int64_t end, void* scratch);
+// Of a set of elements: their mean, and the sum of squares about it.
+struct Moments {
+  double count = 0, mean = 0, squares = 0;
+};
 
 struct ForwardArgs {
   const void* input;   // T
@@ -38,33 +40,33 @@ struct ForwardArgs {
   const void* bias;    // A (C); never null
   void* mean;          // A (N, G)
   void* rstd;          // A (N, G)
+  void* chunk_sums;    // split schedules only: Moments of a chunk, or A (2, C) for channels last
   int64_t N, C, S, G;
   double eps;
   Plan plan;
 };
 
-using ForwardFn = void (*)(const ForwardArgs&, int64_t begin, int64_t end, void* scratch);
-
-struct ForwardKernels {
-  ForwardFn rows;
-  ForwardFn rows_non_temporal;
-  ForwardFn flat;
-  ForwardFn channels_last;
+// Each runs its tasks [begin, end). scratch belongs to the caller's thread.
+template <typename Args>
+struct Kernels {
+  using Run = void (*)(const Args&, int64_t begin, int64_t end, void* scratch);
+  Run fused;
+  Run sums;    // split schedules only; tasks: chunks of what finish has as one task
+  Run finish;  // tasks: groups of a sample, or samples for channels last
+  Run apply;   // as sums
 };
 
-struct BackwardKernels {
-  BackwardFn fused;
-  BackwardFn sums;    // tasks: rows or samples, times chunks
-  BackwardFn finish;  // tasks: (n, g)
-  BackwardFn apply;   // as sums
+template <typename Args>
+struct KernelsByLayout {
+  Kernels<Args> rows;
+  Kernels<Args> rows_non_temporal;
+  Kernels<Args> flat;  // fused only
+  Kernels<Args> channels_last;
 };
 
 struct DTypeKernels {
-  BackwardKernels rows;
-  BackwardKernels rows_non_temporal;
-  BackwardKernels flat;  // fused only
-  BackwardKernels channels_last;
-  ForwardKernels forward;
+  KernelsByLayout<BackwardArgs> backward;
+  KernelsByLayout<ForwardArgs> forward;
   // out[begin..end) = the sum over rows of partial (rows, C), both A.
   void (*sum_rows)(const void* partial, int64_t rows, int64_t C, void* out, int64_t begin,
                    int64_t end);
