@@ -33,6 +33,16 @@ int64_t ChannelsLastGroups(const Problem& problem) {
   return CeilDiv(problem.G, CeilDiv(problem.G, groups));
 }
 
+// Bytes of a run of rows that the prefetchers find worth following.
+constexpr int64_t kRunBytes = 32 << 10;
+
+// Chunks of channels-last rows to be walked together, an odd number: their quarters make such a
+// run.
+int64_t ChannelsLastStretch(const Problem& problem) {
+  const int64_t quarter_bytes = kChannelsLastChunkRows / 4 * problem.C * SizeOf(problem.dtype);
+  return (std::max<int64_t>(kRunBytes / quarter_bytes, 1) - 1) | 1;
+}
+
 // Weights an element are worth their preparation when several samples share them, or when rows are
 // shorter than a step.
 bool IsFlat(const Problem& problem, const Machine& machine) {
@@ -115,6 +125,7 @@ Plan MakeBackwardPlan(const Problem& problem, bool channels_last, const Machine&
   if (channels_last) {
     plan.groups = ChannelsLastGroups(problem);
     plan.chunks = CeilDiv(problem.S, kChannelsLastChunkRows);
+    plan.stretch = ChannelsLastStretch(problem);
     plan.in_cache = FitsL2(problem, machine, 2 * plan.groups);
   } else if (IsFlat(problem, machine)) {
     PlanFlat(problem, plan);
@@ -134,6 +145,7 @@ Plan MakeForwardPlan(const Problem& problem, bool channels_last, const Machine& 
   if (channels_last) {
     plan.groups = ChannelsLastGroups(problem);
     plan.chunks = CeilDiv(problem.S, kChannelsLastChunkRows);
+    plan.stretch = ChannelsLastStretch(problem);
     plan.in_cache = FitsL2(problem, machine, plan.groups);
   } else if (IsFlat(problem, machine)) {
     PlanFlat(problem, plan);
@@ -169,7 +181,7 @@ int64_t ScratchElems(const Plan& plan, const Problem& problem, int64_t pair_elem
 std::string ToString(const Plan& plan) {
   std::ostringstream out;
   out << "schedule=" << Name(plan.schedule) << " samples=" << plan.samples
-      << " groups=" << plan.groups << " chunks=" << plan.chunks
+      << " groups=" << plan.groups << " chunks=" << plan.chunks << " stretch=" << plan.stretch
       << " sample_blocks=" << plan.sample_blocks << " tasks=" << plan.tasks
       << " task_elems=" << plan.task_elems << " in_cache=" << (plan.in_cache ? "yes" : "no")
       << " non_temporal=" << (plan.non_temporal ? "yes" : "no");

@@ -38,8 +38,9 @@ struct Plan {
   int64_t groups = 1;         // groups of one task
   int64_t sample_blocks = 0;  // rows of the partial grad_weight and grad_bias
   int64_t group_blocks = 0;
-  int64_t chunks = 1;  // of a row, or of a channels-last sample
-  int64_t tasks = 0;   // of the fused pass; a split pass has its own counts
+  int64_t chunks = 1;   // of a row, or of a channels-last sample
+  int64_t stretch = 1;  // chunks of a channels-last sample that are walked together: see ForChunk
+  int64_t tasks = 0;    // of the fused pass; a split pass has its own counts
   int64_t task_elems = 0;
   bool in_cache = false;      // a task's inputs stay in the second cache between the two passes
   bool non_temporal = false;  // what is written goes past the caches

@@ -89,10 +89,6 @@ struct ChannelBlock {
   const A* weight = static_cast<const A*>(args.weight) + channel;
 
   int64_t Padded() const { return Steps<T>::Padded(width); }
-  int64_t ChunkBegin(int64_t chunk) const { return chunk * kChannelsLastChunkRows; }
-  int64_t ChunkEnd(int64_t chunk) const {
-    return std::min(ChunkBegin(chunk) + kChannelsLastChunkRows, S);
-  }
 
   // lanes = value_of(g) in every channel of every group g.
   template <typename ValueOf>
@@ -145,7 +141,7 @@ struct ChannelBlock {
     std::fill_n(centred, Padded(), A(0));
     std::fill_n(plain, Padded(), A(0));
     WithAccess<T>(width, nullptr, C, false, [&](const auto& access) {
-      ForRows(ChunkBegin(chunk), ChunkEnd(chunk), [&](int64_t s, int64_t apart, auto rows) {
+      ForChunk(chunk, S, args.plan.stretch, [&](int64_t s, int64_t apart, auto rows) {
         SumRows<T, kCentred, rows>(access, grad_out + s * C, input + s * C, apart * C, width,
                                    mean_of, centred, plain);
       });
@@ -202,7 +198,7 @@ struct ChannelBlock {
 
   void Apply(int64_t chunk, const ChannelArrays<A>& arrays) const {
     WithAccess<T>(width, grad_input, C, args.plan.non_temporal, [&](const auto& access) {
-      ForRows(ChunkBegin(chunk), ChunkEnd(chunk), [&](int64_t s, int64_t apart, auto rows) {
+      ForChunk(chunk, S, args.plan.stretch, [&](int64_t s, int64_t apart, auto rows) {
         ApplyRows<T, rows>(access, grad_out + s * C, input + s * C, grad_input + s * C, apart * C,
                            width, arrays);
       });

@@ -81,16 +81,14 @@ struct ForwardBlock {
   T* output = static_cast<T*>(args.output) + n * S * C + channel;
 
   int64_t Padded() const { return Steps<T>::Padded(width); }
-  int64_t ChunkBegin(int64_t chunk) const { return chunk * kChannelsLastChunkRows; }
-  int64_t ChunkEnd(int64_t chunk) const {
-    return std::min(ChunkBegin(chunk) + kChannelsLastChunkRows, S);
-  }
 
-  void SumRows(int64_t first, int64_t last, const A* shift, A* plain, A* squared) const {
+  // plain, squared = the shifted sums over the rows that for_rows walks.
+  template <typename ForRowsOf>
+  void SumRows(const ForRowsOf& for_rows, const A* shift, A* plain, A* squared) const {
     std::fill_n(plain, Padded(), A(0));
     std::fill_n(squared, Padded(), A(0));
     WithAccess<T>(width, nullptr, C, false, [&](const auto& access) {
-      ForRows(first, last, [&](int64_t s, int64_t apart, auto rows) {
+      for_rows([&](int64_t s, int64_t apart, auto rows) {
         SumShiftedRows<T, rows>(access, input + s * C, apart * C, width, shift, plain, squared);
       });
     });
@@ -99,7 +97,8 @@ struct ForwardBlock {
   void FindShift(const ForwardArrays<A>& arrays) const {
     std::fill_n(arrays.shift, Padded(), A(0));
     const int64_t rows = std::min(kShiftRows, S);
-    SumRows(0, rows, arrays.shift, arrays.chunk_plain, arrays.chunk_squared);
+    SumRows([&](const auto& f) { ForRows(0, rows, f); }, arrays.shift, arrays.chunk_plain,
+            arrays.chunk_squared);
     for (int64_t i = 0; i < Padded(); ++i) {
       const A near = arrays.chunk_plain[i] / static_cast<A>(rows);
       arrays.shift[i] = near - near == A(0) ? near : A(0);
@@ -107,7 +106,8 @@ struct ForwardBlock {
   }
 
   void SumChunk(int64_t chunk, const A* shift, A* plain, A* squared) const {
-    SumRows(ChunkBegin(chunk), ChunkEnd(chunk), shift, plain, squared);
+    SumRows([&](const auto& f) { ForChunk(chunk, S, args.plan.stretch, f); }, shift, plain,
+            squared);
   }
 
   // Adds up the chunks, chunk_sums(chunk) having put theirs into arrays.chunk_*, in the one order
@@ -182,7 +182,7 @@ struct ForwardBlock {
 
   void Normalise(int64_t chunk, const ForwardArrays<A>& arrays) const {
     WithAccess<T>(width, output, C, args.plan.non_temporal, [&](const auto& access) {
-      ForRows(ChunkBegin(chunk), ChunkEnd(chunk), [&](int64_t s, int64_t apart, auto rows) {
+      ForChunk(chunk, S, args.plan.stretch, [&](int64_t s, int64_t apart, auto rows) {
         NormaliseRows<T, rows>(access, input + s * C, output + s * C, apart * C, width, arrays.mean,
                                arrays.scale, arrays.bias);
       });

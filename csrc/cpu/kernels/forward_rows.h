@@ -64,6 +64,7 @@ Moments MomentsOfChunk(const T* input, int64_t len) {
 
 template <typename T>
 Moments MomentsOf(const T* input, int64_t len) {
+  if (len <= kRowChunkElems) return MomentsOfChunk(input, len);
   Moments moments;
   for (int64_t begin = 0; begin < len; begin += kRowChunkElems) {
     AddMoments(moments, MomentsOfChunk(input + begin, std::min(kRowChunkElems, len - begin)));

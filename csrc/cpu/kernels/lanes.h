@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "../plan.h"
 #include "access.h"
 
 namespace group_norm_grad::cpu {
@@ -89,6 +90,22 @@ C10_ALWAYS_INLINE void ForRows(int64_t begin, int64_t end, const F& f) {
   }
   for (int64_t s = begin + kRowsAtOnce * apart; s < end; ++s) {
     f(s, int64_t{1}, std::integral_constant<int, 1>());
+  }
+}
+
+// Calls f as above for the rows of one chunk of a sample of S rows. The chunks of a stretch are
+// walked from the same four starts, one after the other: where rows are narrow, the quarters of one
+// chunk would be too short for the prefetchers.
+template <typename F>
+C10_ALWAYS_INLINE void ForChunk(int64_t chunk, int64_t S, int64_t stretch, const F& f) {
+  constexpr int64_t kQuarter = kChannelsLastChunkRows / kRowsAtOnce;
+  const int64_t whole = S / kChannelsLastChunkRows;
+  if (chunk == whole) return ForRows(whole * kChannelsLastChunkRows, S, f);
+  const int64_t first = chunk / stretch * stretch;
+  const int64_t begin = first * kChannelsLastChunkRows + (chunk - first) * kQuarter;
+  const int64_t apart = std::min(stretch, whole - first) * kQuarter;
+  for (int64_t i = 0; i < kQuarter; ++i) {
+    f(begin + i, apart, std::integral_constant<int, kRowsAtOnce>());
   }
 }
 
