@@ -234,11 +234,12 @@ class PieceWalk {
   __aicore__ inline void Load(const PieceCursor& cursor, int32_t slot) {
     const RowShape shape = sums_.MoveOf(sums_.ShapeOf(cursor));
     const int64_t offset = sums_.OffsetOf(cursor);
-    ring_.BeginLoad(slot);
-    LoadRows<T>(ring_.grad_out(slot), context_.grad_out, offset, shape);
+    ring_.BeginInput(slot);
     if (context_.NeedProductSums()) {
       LoadRows<T>(ring_.input(slot), context_.input, offset, shape);
     }
+    ring_.BeginGradOut(slot);
+    LoadRows<T>(ring_.grad_out(slot), context_.grad_out, offset, shape);
     ring_.EndLoad(slot);
   }
 
