@@ -20,35 +20,38 @@ constexpr int64_t kNarrowScratch = 3072;  // 16-bit data: the steps of two trees
 constexpr int64_t kWideScratch = 5376;    // float32: beside them the products of a row of 4096
 constexpr int64_t kMaxVectorElems = 512;
 constexpr int64_t kMaxShareGroups = 32;  // whose sums a core keeps between the passes
-constexpr int64_t kMaxLanePiece = 2048;  // channels of a piece when S is 1
+constexpr int64_t kMaxWholeGroups = kStatisticsWindow / 2;  // before dealt ones
+constexpr int64_t kMaxLanePiece = 2048;                     // channels of a piece when S is 1
+constexpr int64_t kMaxWholeWeight = 1024;                   // values, each group's on a block
 
 int64_t UbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
   const int64_t values = tiling.vector_elems;
   UbCount count;
-  count.TakeShared(tiling, sizes.element_bytes).Take(4 * values, kFloatBytes);
-  if (sizes.problem.S > 1) count.Take(values * 8, kFloatBytes);
+  count.TakeShared(tiling, sizes.element_bytes).Take(2 * values, kFloatBytes);
   count.Take(2 * kMaxParts, kFloatBytes).Take(tiling.share_groups * kGroupSums, kFloatBytes);
   count.Take(kGroupSums, kFloatBytes)
       .Take(tiling.exchange_cores * 2 * kGroupSums, kFloatBytes)
       .Take(64 + 8, kFloatBytes);
+  if (!tiling.weight_is_float) count.Take(tiling.weight_staging_elems, sizes.element_bytes);
+  count.Take(tiling.weight_elems, kFloatBytes).Take(values, kFloatBytes);
+  if (sizes.problem.S > 1) count.Take(values * 8, kFloatBytes);
   count.Take(2 * kStatisticsWindow, kFloatBytes);
   for (int32_t i = 0; i < 2; ++i) count.Take(kStatisticsWindow * 8, kFloatBytes);
   if (!tiling.stat_is_float) count.Take(2 * kStatisticsWindow, sizes.element_bytes);
-  if (!tiling.weight_is_float) count.Take(2 * values, sizes.element_bytes);
   return count.bytes();
 }
 
-// Groups that a core has pieces of when all pieces are dealt out; 2 or more.
-int64_t MostGroups(const Sizes& sizes, const GroupNormGradTiling& tiling) {
-  const int64_t pieces = SaturatingMul(sizes.groups, tiling.group_pieces);
+// Groups that a core has pieces of when those of `groups` groups are dealt out; 2 or more.
+int64_t MostGroups(const Sizes& sizes, const GroupNormGradTiling& tiling, int64_t groups) {
+  const int64_t pieces = SaturatingMul(groups, tiling.group_pieces);
   const int64_t load = CeilDiv(pieces, sizes.platform.vector_cores);
   return std::min(kMaxShareGroups + 1, std::max<int64_t>(2, (load - 1) / tiling.group_pieces + 2));
 }
 
 // Cores from the first that shares a core's first group to the last that shares its last group.
-int64_t MostExchangingCores(const Sizes& sizes, const GroupNormGradTiling& tiling) {
+int64_t MostExchangingCores(const Sizes& sizes, const GroupNormGradTiling& tiling, int64_t groups) {
   const int64_t cores = sizes.platform.vector_cores;
-  const int64_t pieces = SaturatingMul(sizes.groups, tiling.group_pieces);
+  const int64_t pieces = SaturatingMul(groups, tiling.group_pieces);
   const int64_t least = std::max<int64_t>(1, pieces / cores);
   return std::min(cores, 2 * ((tiling.group_pieces - 1) / least + 2));
 }
@@ -84,10 +87,19 @@ void SetPieces(const Sizes& sizes, int64_t piece_values, int64_t slot_elems,
   const int64_t share = CeilDiv(sizes.problem.N * sizes.problem.C, sizes.platform.vector_cores);
   const int64_t of_group =
       RoundUp(std::max(tiling.D + std::min(tiling.D, share), tiling.row_pieces), 16);
-  tiling.share_groups = static_cast<int32_t>(MostGroups(sizes, tiling));
-  tiling.exchange_cores = static_cast<int32_t>(MostExchangingCores(sizes, tiling));
+  // All groups may be dealt out, or those that are left when every core has as many whole ones.
+  const int64_t left = sizes.groups % sizes.platform.vector_cores;
+  tiling.share_groups = static_cast<int32_t>(MostGroups(sizes, tiling, sizes.groups));
+  tiling.exchange_cores = static_cast<int32_t>(std::max(
+      MostExchangingCores(sizes, tiling, sizes.groups), MostExchangingCores(sizes, tiling, left)));
   tiling.vector_elems = static_cast<int32_t>(
       std::max(std::min(of_group, kMaxVectorElems), RoundUp(piece_values, 16)));
+  const int64_t weight_pitch = RoundUp(tiling.D, kBlockBytes / SizeOf(sizes.problem.weight_dtype));
+  const bool whole = weight_pitch <= tiling.vector_elems &&
+                     SaturatingMul(weight_pitch, tiling.G) <= kMaxWholeWeight;
+  tiling.weight_pitch = static_cast<int32_t>(whole ? weight_pitch : 0);
+  tiling.weight_elems = static_cast<int32_t>(whole ? weight_pitch * tiling.G : tiling.vector_elems);
+  tiling.weight_staging_elems = std::max(2 * tiling.vector_elems, tiling.weight_elems);
   tiling.scratch_elems = static_cast<int32_t>(sizes.IsFloat() ? kWideScratch : kNarrowScratch);
 }
 
@@ -155,6 +167,22 @@ void ConsiderCut(const Sizes& sizes, const GroupNormGradTiling& cut, double mean
     split.cost *= 1 + CostRates::kRereadRisk;
   }
   Keep(best, split);
+  const int64_t whole = sizes.groups / cores;
+  const int64_t left = (sizes.groups - whole * cores) * cut.group_pieces;
+  if (!sizes.WantInput() || whole == 0 || left == 0 || whole > kMaxWholeGroups) return;
+  Candidate mixed = split;
+  mixed.blocks = static_cast<int32_t>(cores);
+  mixed.tiling.whole_groups = whole;
+  mixed.tiling.per_core = left / cores;
+  mixed.tiling.larger_cores = left % cores;
+  GroupNormGradTiling streamed = cut;
+  streamed.schedule = Schedule::kStreamedGroup;
+  mixed.cost =
+      CostOfWalk(sizes, streamed, static_cast<double>(whole), static_cast<double>(cut.group_pieces),
+                 piece_bytes) +
+      CostOfWalk(sizes, split.tiling, 1, static_cast<double>(CeilDiv(left, cores)), piece_bytes) +
+      CostRates::kSyncBytes;
+  Keep(best, mixed);
 }
 
 // Pieces of rows of row_elems, with every length of the float32 copies that leaves room for a ring.

@@ -17,64 +17,75 @@ class PieceWalk {
   __aicore__ inline void Process() {
     ring_.Init(context_.pipe, context_.arena, tiling_.slots, tiling_.slot_elems);
     sums_.TakeBuffers();
+    const bool split = tiling_.schedule == Schedule::kSplitGroup;
     const Share share = ShareOf(context_.core, tiling_.per_core, tiling_.larger_cores);
-    if (tiling_.schedule == Schedule::kStreamedGroup) {
-      Stream(share);
-    } else {
-      Split(share);
-    }
+    const Share groups =
+        split ? Share{context_.core * tiling_.whole_groups, tiling_.whole_groups} : share;
+    const Share pieces = split ? share : Share{0, 0};
+    first_dealt_ = AscendC::GetBlockNum() * tiling_.whole_groups;
+    dealt_ = CursorAt(pieces.first);
+    whole_ahead_ = groups.count * tiling_.group_pieces;
+    ahead_ = groups.count > 0 ? PieceCursor{groups.first, 0, 0} : dealt_;
+    sums_.values().Prepare(ahead_, groups.count, dealt_);
+    Preload(0, 1, MinOf(groups.count > 0 ? tiling_.group_pieces : pieces.count, ring_.slots()));
+    Stream(groups, pieces.count);
+    if (split) Split(pieces.count);
     context_.courier.Reclaim();
   }
 
  private:
   // Each group from its first piece to its last and back. Slots that a group frees, or never uses,
-  // take the next group's pieces, so that the load pipe does not wait for the change: the walk
-  // turns round in the ring from group to group.
-  __aicore__ inline void Stream(const Share& groups) {
+  // take the pieces that follow, the next group's or `dealt` ones behind the last, so that the load
+  // pipe does not wait for the change: the walk turns round in the ring from group to group.
+  __aicore__ inline void Stream(const Share& groups, int64_t dealt) {
     const int64_t pieces = tiling_.group_pieces;
     const int64_t last = groups.first + groups.count - 1;
-    int32_t first_slot = 0;
-    int32_t direction = 1;
-    ahead_ = {groups.first, 0, 0};
-    Preload(first_slot, direction, MinOf(pieces, ring_.slots()));
     for (int64_t group = groups.first; group <= last; ++group) {
-      const int32_t turn = ring_.Step(first_slot, -direction);
-      const int64_t more = group < last ? pieces : 0;
+      const int32_t turn = ring_.Step(slot_, -direction_);
+      const int64_t more = group < last ? pieces : dealt;
       if (pieces < ring_.slots()) {
-        Preload(turn, -direction, MinOf(more, ring_.slots() - static_cast<int32_t>(pieces)));
+        Preload(turn, -direction_, MinOf(more, ring_.slots() - static_cast<int32_t>(pieces)));
       }
       PieceCursor cursor{group, 0, 0};
       sums_.StartGroups(group);
-      const int32_t slot = SumPieces(cursor, pieces, first_slot, direction);
+      const int32_t slot = SumPieces(cursor, pieces, slot_, direction_);
       sums_.MakeCoefficients(group, sums_.group_sums(0));
       sums_.ClearGroup();
       Retreat(cursor);
-      WriteGradInput(cursor, pieces, slot, -direction, more);
-      first_slot = turn;
-      direction = -direction;
+      WriteGradInput(cursor, pieces, slot, more);
+      slot_ = turn;
+      direction_ = -direction_;
     }
   }
 
-  // All pieces of all groups are dealt to the cores in order, so that a core's share starts and
-  // ends inside a group.
-  __aicore__ inline void Split(const Share& share) {
+  // Pieces of the groups that nobody has as a whole are dealt to the cores in order, so that a
+  // core's share starts and ends inside a group.
+  __aicore__ inline void Split(int64_t pieces) {
+    if (pieces == 0) {
+      AscendC::SyncAll();  // with the cores that have some
+      return;
+    }
+    PieceCursor cursor = dealt_;
+    sums_.StartGroups(cursor.group);
+    const int32_t slot = SumPieces(cursor, pieces, slot_, direction_);
+    if (!tiling_.want_input) return;
+    Retreat(cursor);
+    ExchangeSums(cursor.group);
+    exchanged_ = true;
+    WriteGradInput(cursor, pieces, slot, 0);
+  }
+
+  // The place of a piece that is dealt out.
+  __aicore__ inline PieceCursor CursorAt(int64_t piece) const {
     const int64_t group =
-        share.first / tiling_.group_pieces;  // once a core: only the core knows its index
-    const int64_t within = share.first - group * tiling_.group_pieces;
-    PieceCursor cursor{group, within * tiling_.piece_rows, 0};
+        piece / tiling_.group_pieces;  // once a core: only the core knows its index
+    const int64_t within = piece - group * tiling_.group_pieces;
+    PieceCursor cursor{first_dealt_ + group, within * tiling_.piece_rows, 0};
     if (tiling_.row_pieces > 1) {
       cursor.row = within / tiling_.row_pieces;
       cursor.piece = within - cursor.row * tiling_.row_pieces;
     }
-    ahead_ = cursor;
-    Preload(0, 1, MinOf(share.count, ring_.slots()));
-    sums_.StartGroups(group);
-    const int32_t slot = SumPieces(cursor, share.count, 0, 1);
-    if (!tiling_.want_input) return;
-    Retreat(cursor);
-    first_group_ = group;
-    ExchangeSums(cursor.group);
-    WriteGradInput(cursor, share.count, slot, -1, 0);
+    return cursor;
   }
 
   __aicore__ inline void Preload(int32_t slot, int32_t direction, int32_t count) {
@@ -104,9 +115,9 @@ class PieceWalk {
   }
 
   // Second pass, from the cursor's piece backwards. The last slots' worth of pieces is still there;
-  // `more` pieces of the next group are loaded behind this one's.
+  // `more` pieces are loaded behind them.
   __aicore__ inline void WriteGradInput(PieceCursor cursor, int64_t pieces, int32_t slot,
-                                        int32_t direction, int64_t more) {
+                                        int64_t more) {
     PieceCursor back = cursor;
     for (int32_t i = 0; i < ring_.slots() && i < pieces; ++i) Retreat(back);
     int64_t group = -1;
@@ -114,14 +125,13 @@ class PieceWalk {
       const bool reloaded = i + ring_.slots() < pieces;
       if (cursor.group != group) {
         group = cursor.group;
-        if (tiling_.schedule == Schedule::kSplitGroup) {
-          sums_.OpenStatistics(group, true);
+        if (exchanged_) {
+          sums_.values().OpenStatistics(group, true);
           sums_.MakeCoefficients(group,
-                                 sums_.group_sums(static_cast<int32_t>(group - first_group_)));
+                                 sums_.group_sums(static_cast<int32_t>(group - dealt_.group)));
         }
       }
       const PieceShape shape = sums_.ShapeOf(cursor);
-      sums_.OpenScaledWeight(cursor, shape);
       if (reloaded) ring_.BeginCompute(slot);
       sums_.Apply(cursor, shape, ring_.grad_out(slot), ring_.input(slot), reloaded);
       ring_.BeginStore(slot);
@@ -134,7 +144,7 @@ class PieceWalk {
         LoadAhead(slot);
       }
       Retreat(cursor);
-      slot = ring_.Step(slot, direction);
+      slot = ring_.Step(slot, -direction_);
     }
   }
 
@@ -143,7 +153,7 @@ class PieceWalk {
   // these two. The groups between are its own.
   __aicore__ inline void ExchangeSums(int64_t last_group) {
     Courier& courier = context_.courier;
-    const int32_t last = static_cast<int32_t>(last_group - first_group_);
+    const int32_t last = static_cast<int32_t>(last_group - dealt_.group);
     if (last == 0) {
       AscendC::Adds(sums_.group_sums(1), sums_.group_sums(0), 0.0f, kGroupSums);
       Order();
@@ -155,7 +165,7 @@ class PieceWalk {
     courier.AfterStore();
     courier.Reclaim();
     AscendC::SyncAll();
-    const int64_t first_core = FirstCoreOf(first_group_);
+    const int64_t first_core = FirstCoreOf(dealt_.group);
     const int64_t last_core = LastCoreOf(last_group);
     const int32_t count = static_cast<int32_t>(last_core - first_core + 1) * 2 * kGroupSums;
     courier.BeforeLoad();
@@ -163,7 +173,7 @@ class PieceWalk {
                     {1, count, count, count});
     courier.AfterLoad();
     if (first_core < context_.core || last == 0) {
-      AddUp(0, 0, static_cast<int32_t>(LastCoreOf(first_group_) - first_core));
+      AddUp(0, 0, static_cast<int32_t>(LastCoreOf(dealt_.group) - first_core));
     }
     if (last > 0) {
       AddUp(last, static_cast<int32_t>(context_.core - first_core),
@@ -185,14 +195,14 @@ class PieceWalk {
 
   __aicore__ inline int64_t FirstCoreOf(int64_t group) const {
     int64_t core = context_.core;
-    const int64_t begin = group * tiling_.group_pieces;
+    const int64_t begin = (group - first_dealt_) * tiling_.group_pieces;
     while (ShareOf(core, tiling_.per_core, tiling_.larger_cores).first > begin) --core;
     return core;
   }
 
   __aicore__ inline int64_t LastCoreOf(int64_t group) const {
     int64_t core = context_.core;
-    const int64_t end = (group + 1) * tiling_.group_pieces;
+    const int64_t end = (group - first_dealt_ + 1) * tiling_.group_pieces;
     while (core + 1 < AscendC::GetBlockNum() &&
            ShareOf(core + 1, tiling_.per_core, tiling_.larger_cores).first < end) {
       ++core;
@@ -229,6 +239,7 @@ class PieceWalk {
   __aicore__ inline void LoadAhead(int32_t slot) {
     Load(ahead_, slot);
     Advance(ahead_);
+    if (--whole_ahead_ == 0) ahead_ = dealt_;
   }
 
   __aicore__ inline void Load(const PieceCursor& cursor, int32_t slot) {
@@ -247,8 +258,13 @@ class PieceWalk {
   const GroupNormGradTiling& tiling_;
   PieceSums<T> sums_;
   Ring<T> ring_;
-  PieceCursor ahead_;
-  int64_t first_group_ = 0;
+  PieceCursor ahead_;       // the next piece to load
+  int64_t whole_ahead_;     // pieces of whole groups from there on
+  PieceCursor dealt_;       // the first of the core's dealt pieces
+  int64_t first_dealt_;     // group
+  int32_t slot_ = 0;        // of the next group's first piece
+  int32_t direction_ = 1;   // in the ring, of the first pass
+  bool exchanged_ = false;  // groups' sums come from several cores
 };
 
 }  // namespace group_norm_grad
