@@ -7,8 +7,10 @@
 namespace group_norm_grad::plan_internal {
 namespace {
 
-constexpr int64_t kMinPieceBytes =
-    18 * 1024;  // the DMA rate is flat from 16 KiB on, the mean with small ones included
+// The DMA rate is flat from 16 KiB on, and so is the mean to be, small ones included; 16-bit data
+// leaves the room to its float32 copies.
+constexpr int64_t kMinWidePieceBytes = 24 * 1024;
+constexpr int64_t kMinNarrowPieceBytes = 18 * 1024;
 constexpr int64_t kMaxPieceBytes = 40 * 1024;
 constexpr int64_t kBurstBytes = 512;      // pieces of a row start on these where the row does
 constexpr int64_t kRowSteps = 32;         // numbers of rows that are tried
@@ -28,7 +30,7 @@ int64_t UbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
   const int64_t values = tiling.vector_elems;
   UbCount count;
   count.TakeShared(tiling, sizes.element_bytes).Take(2 * values, kFloatBytes);
-  count.Take(2 * kMaxParts, kFloatBytes).Take(tiling.share_groups * kGroupSums, kFloatBytes);
+  count.Take(2 * kMaxParts, kFloatBytes).Take((tiling.share_groups + 1) * kGroupSums, kFloatBytes);
   count.Take(kGroupSums, kFloatBytes)
       .Take(tiling.exchange_cores * 2 * kGroupSums, kFloatBytes)
       .Take(64 + 8, kFloatBytes);
@@ -261,7 +263,8 @@ Candidate BestPieces(const Sizes& sizes) {
     return Found(best);
   }
   const int64_t max_elems = kMaxPieceBytes / sizes.element_bytes;
-  const int64_t min_elems = kMinPieceBytes / sizes.element_bytes;
+  const int64_t min_elems =
+      (sizes.IsFloat() ? kMinWidePieceBytes : kMinNarrowPieceBytes) / sizes.element_bytes;
   const int64_t pitch = S > max_elems ? max_elems + 1 : RoundUp(S, sizes.block);
   if (pitch <= max_elems) {
     tiling.row_pitch = static_cast<int32_t>(pitch);

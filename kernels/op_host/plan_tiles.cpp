@@ -6,7 +6,7 @@ namespace group_norm_grad::plan_internal {
 namespace {
 
 constexpr int64_t kMaxGroupElems = 64 * 1024;  // more never fits beside anything else
-constexpr int64_t kTileBytes = 32 * 1024;      // of one tensor; past 16 KiB the DMA rate is flat
+constexpr int64_t kTileBytes = 25 * 1024;      // of one tensor; past 16 KiB the DMA rate is flat
 constexpr int64_t kWindowEntries = 256;        // statistics in the unified buffer at once
 constexpr int64_t kWindowValues = 2048;        // values a channel in the unified buffer at once
 constexpr int64_t kMaxUnitGroups = 240;

@@ -24,27 +24,27 @@ class PieceSums {
     channel_sums_ = vectors_;
     channel_products_ = vectors_[tiling_.vector_elems];
     part_sums_ = arena.Take<float>(2 * kMaxParts);
-    group_sums_ = arena.Take<float>(tiling_.share_groups * kGroupSums);
+    group_sums_ = arena.Take<float>((tiling_.share_groups + 1) * kGroupSums);
     visit_sums_ = arena.Take<float>(kGroupSums);
     gathered_ = arena.Take<float>(tiling_.exchange_cores * 2 * kGroupSums);
     coefficients_ = arena.Take<float>(kLanes + kBlockLanes);
     if (!tiling_.weight_is_float) weight_staging_ = arena.Take<T>(tiling_.weight_staging_elems);
     values_.TakeBuffers(weight_staging_);
     AscendC::Duplicate(vectors_, 0.0f, 2 * tiling_.vector_elems);
-    AscendC::Duplicate(group_sums_, 0.0f, tiling_.share_groups * kGroupSums);
+    AscendC::Duplicate(group_sums_, 0.0f, (tiling_.share_groups + 1) * kGroupSums);
     AscendC::Duplicate(visit_sums_, 0.0f, kGroupSums);
     Order();
   }
 
-  // The sums of the core's index-th group.
+  // The sums of the core's index-th dealt group, or behind them of the one that it has as a whole.
   __aicore__ inline LocalTensor<float> group_sums(int32_t index) const {
     return group_sums_[index * kGroupSums];
   }
   __aicore__ inline const LocalTensor<float>& gathered() const { return gathered_; }
   __aicore__ inline PieceValues<T>& values() { return values_; }
 
-  // Sums go to the core's first group from here on, and to the next when the group changes.
-  __aicore__ inline void StartGroups(int64_t first_group) { first_group_ = first_group; }
+  // From here on the sums of `group` go to group_sums(index), the next group's behind them.
+  __aicore__ inline void StartGroups(int64_t group, int32_t index) { first_group_ = group - index; }
 
   __aicore__ inline PieceShape ShapeOf(const PieceCursor& cursor) const {
     if (tiling_.row_pieces > 1) {
@@ -122,8 +122,8 @@ class PieceSums {
     }
   }
 
-  __aicore__ inline void ClearGroup() {
-    AscendC::Duplicate(group_sums_, 0.0f, kGroupSums);
+  __aicore__ inline void ClearGroup(int32_t index) {
+    AscendC::Duplicate(group_sums(index), 0.0f, kGroupSums);
     Order();
   }
 

@@ -21,36 +21,57 @@ class PieceWalk {
     const Share share = ShareOf(context_.core, tiling_.per_core, tiling_.larger_cores);
     const Share groups =
         split ? Share{context_.core * tiling_.whole_groups, tiling_.whole_groups} : share;
-    const Share pieces = split ? share : Share{0, 0};
     first_dealt_ = AscendC::GetBlockNum() * tiling_.whole_groups;
-    dealt_ = CursorAt(pieces.first);
-    whole_ahead_ = groups.count * tiling_.group_pieces;
-    ahead_ = groups.count > 0 ? PieceCursor{groups.first, 0, 0} : dealt_;
+    dealt_count_ = split ? share.count : 0;
+    dealt_ = CursorAt(split ? share.first : 0);
+    whole_ = {groups.first, 0, 0};
+    whole_count_ = groups.count * tiling_.group_pieces;
+    ahead_ = whole_count_ > 0 ? whole_ : dealt_;
+    ahead_count_ = whole_count_;
     sums_.values().Prepare(ahead_, groups.count, dealt_);
-    Preload(0, 1, MinOf(groups.count > 0 ? tiling_.group_pieces : pieces.count, ring_.slots()));
-    Stream(groups, pieces.count);
-    if (split) Split(pieces.count);
+    dealt_first_ = whole_count_ > 0 && dealt_count_ > 0 && context_.core % 2 == 1;
+    if (dealt_first_) {
+      last_dealt_ = CursorAt(share.first + dealt_count_ - 1);
+      SumDealtFirst();
+    } else {
+      Preload(0, 1, MinOf(whole_count_ > 0 ? tiling_.group_pieces : dealt_count_, ring_.slots()));
+    }
+    Stream(groups);
+    if (split) Split();
     context_.courier.Reclaim();
   }
 
  private:
+  // Every second core adds up its dealt pieces before its groups, and reads them again behind them:
+  // cores that turn from loads to the second pass all at once leave the memory idle.
+  __aicore__ inline void SumDealtFirst() {
+    ahead_ = dealt_;
+    ahead_count_ = dealt_count_;
+    dealt_ahead_ = true;
+    const int64_t more = MinOf(tiling_.group_pieces, ring_.slots());
+    Preload(0, 1, MinOf(dealt_count_ + more, ring_.slots()));
+    PieceCursor cursor = dealt_;
+    sums_.StartGroups(cursor.group, 0);
+    slot_ = ring_.Step(SumPieces(cursor, dealt_count_, 0, more), 1);
+  }
+
   // Each group from its first piece to its last and back. Slots that a group frees, or never uses,
-  // take the pieces that follow, the next group's or `dealt` ones behind the last, so that the load
-  // pipe does not wait for the change: the walk turns round in the ring from group to group.
-  __aicore__ inline void Stream(const Share& groups, int64_t dealt) {
+  // take the pieces that follow, the next group's or the dealt ones behind the last, so that the
+  // load pipe does not wait for the change: the walk turns round in the ring from group to group.
+  __aicore__ inline void Stream(const Share& groups) {
     const int64_t pieces = tiling_.group_pieces;
     const int64_t last = groups.first + groups.count - 1;
     for (int64_t group = groups.first; group <= last; ++group) {
       const int32_t turn = ring_.Step(slot_, -direction_);
-      const int64_t more = group < last ? pieces : dealt;
+      const int64_t more = group < last ? pieces : dealt_count_;
       if (pieces < ring_.slots()) {
         Preload(turn, -direction_, MinOf(more, ring_.slots() - static_cast<int32_t>(pieces)));
       }
       PieceCursor cursor{group, 0, 0};
-      sums_.StartGroups(group);
-      const int32_t slot = SumPieces(cursor, pieces, slot_, direction_);
-      sums_.MakeCoefficients(group, sums_.group_sums(0));
-      sums_.ClearGroup();
+      sums_.StartGroups(group, tiling_.share_groups);
+      const int32_t slot = SumPieces(cursor, pieces, slot_, 0);
+      sums_.MakeCoefficients(group, sums_.group_sums(tiling_.share_groups));
+      sums_.ClearGroup(tiling_.share_groups);
       Retreat(cursor);
       WriteGradInput(cursor, pieces, slot, more);
       slot_ = turn;
@@ -60,19 +81,25 @@ class PieceWalk {
 
   // Pieces of the groups that nobody has as a whole are dealt to the cores in order, so that a
   // core's share starts and ends inside a group.
-  __aicore__ inline void Split(int64_t pieces) {
-    if (pieces == 0) {
+  __aicore__ inline void Split() {
+    if (dealt_count_ == 0) {
       AscendC::SyncAll();  // with the cores that have some
       return;
     }
     PieceCursor cursor = dealt_;
-    sums_.StartGroups(cursor.group);
-    const int32_t slot = SumPieces(cursor, pieces, slot_, direction_);
+    int32_t slot = slot_;
+    if (dealt_first_) {
+      cursor = last_dealt_;
+      direction_ = -direction_;
+    } else {
+      sums_.StartGroups(cursor.group, 0);
+      slot = SumPieces(cursor, dealt_count_, slot_, 0);
+      Retreat(cursor);
+    }
     if (!tiling_.want_input) return;
-    Retreat(cursor);
     ExchangeSums(cursor.group);
     exchanged_ = true;
-    WriteGradInput(cursor, pieces, slot, 0);
+    WriteGradInput(cursor, dealt_count_, slot, 0);
   }
 
   // The place of a piece that is dealt out.
@@ -95,11 +122,12 @@ class PieceWalk {
     }
   }
 
-  // First pass. Returns the slot of the last piece; the cursor ends after it.
+  // First pass, with `more` pieces loaded behind these. Returns the slot of the last one; the
+  // cursor ends after it.
   __aicore__ inline int32_t SumPieces(PieceCursor& cursor, int64_t pieces, int32_t slot,
-                                      int32_t direction) {
+                                      int64_t more) {
     for (int64_t i = 0; i < pieces; ++i) {
-      if (i > 0) slot = ring_.Step(slot, direction);
+      if (i > 0) slot = ring_.Step(slot, direction_);
       const PieceShape shape = sums_.ShapeOf(cursor);
       ring_.BeginCompute(slot);
       if (sums_.StartsVisit(cursor, shape)) {
@@ -107,22 +135,22 @@ class PieceWalk {
         sums_.StartVisit(cursor);
       }
       sums_.Add(shape, ring_.grad_out(slot), ring_.input(slot));
-      if (i + ring_.slots() < pieces) LoadAhead(slot);
+      if (i + ring_.slots() < pieces + more) LoadAhead(slot);
       Advance(cursor);
     }
     sums_.FinishVisit();
     return slot;
   }
 
-  // Second pass, from the cursor's piece backwards. The last slots' worth of pieces is still there;
-  // `more` pieces are loaded behind them.
+  // Second pass, from the cursor's piece backwards. The last slots' worth of pieces is still there,
+  // or there again; `more` pieces are loaded behind them.
   __aicore__ inline void WriteGradInput(PieceCursor cursor, int64_t pieces, int32_t slot,
                                         int64_t more) {
     PieceCursor back = cursor;
     for (int32_t i = 0; i < ring_.slots() && i < pieces; ++i) Retreat(back);
     int64_t group = -1;
     for (int64_t i = pieces - 1; i >= 0; --i) {
-      const bool reloaded = i + ring_.slots() < pieces;
+      const bool reloaded = i + ring_.slots() < pieces || (dealt_first_ && exchanged_);
       if (cursor.group != group) {
         group = cursor.group;
         if (exchanged_) {
@@ -236,10 +264,24 @@ class PieceWalk {
     --cursor.group;
   }
 
+  // The next of the core's pieces: those of its groups, then the dealt ones. If it adds these up
+  // first, they come before the groups, and once more behind them, the last one first.
   __aicore__ inline void LoadAhead(int32_t slot) {
     Load(ahead_, slot);
-    Advance(ahead_);
-    if (--whole_ahead_ == 0) ahead_ = dealt_;
+    if (backwards_) {
+      Retreat(ahead_);
+    } else {
+      Advance(ahead_);
+    }
+    if (--ahead_count_ != 0) return;
+    if (dealt_ahead_) {
+      dealt_ahead_ = false;
+      ahead_ = whole_;
+      ahead_count_ = whole_count_;
+    } else {
+      backwards_ = dealt_first_;
+      ahead_ = dealt_first_ ? last_dealt_ : dealt_;
+    }
   }
 
   __aicore__ inline void Load(const PieceCursor& cursor, int32_t slot) {
@@ -258,13 +300,18 @@ class PieceWalk {
   const GroupNormGradTiling& tiling_;
   PieceSums<T> sums_;
   Ring<T> ring_;
-  PieceCursor ahead_;       // the next piece to load
-  int64_t whole_ahead_;     // pieces of whole groups from there on
-  PieceCursor dealt_;       // the first of the core's dealt pieces
-  int64_t first_dealt_;     // group
+  PieceCursor whole_;  // the first piece of the core's groups
+  int64_t whole_count_;
+  PieceCursor dealt_, last_dealt_;  // the first and the last of its dealt pieces
+  int64_t dealt_count_;
+  int64_t first_dealt_;  // the first group that is dealt out
+  PieceCursor ahead_;    // the next piece to load
+  int64_t ahead_count_;  // pieces from there to the next change between whole and dealt
+  bool dealt_ahead_ = false, backwards_ = false;
+  bool dealt_first_;
   int32_t slot_ = 0;        // of the next group's first piece
   int32_t direction_ = 1;   // in the ring, of the first pass
-  bool exchanged_ = false;  // groups' sums come from several cores
+  bool exchanged_ = false;  // the sums of groups are those of several cores
 };
 
 }  // namespace group_norm_grad
