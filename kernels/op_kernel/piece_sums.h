@@ -30,7 +30,6 @@ class PieceSums {
     coefficients_ = arena.Take<float>(kLanes + kBlockLanes);
     if (!tiling_.weight_is_float) weight_staging_ = arena.Take<T>(tiling_.weight_staging_elems);
     values_.TakeBuffers(weight_staging_);
-    AscendC::Duplicate(vectors_, 0.0f, 2 * tiling_.vector_elems);
     AscendC::Duplicate(group_sums_, 0.0f, (tiling_.share_groups + 1) * kGroupSums);
     AscendC::Duplicate(visit_sums_, 0.0f, kGroupSums);
     Order();
