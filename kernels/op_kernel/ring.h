@@ -28,8 +28,8 @@ class UbArena {
 
   template <class T>
   __aicore__ inline LocalTensor<T> Take(int32_t elems, BankHalf half) {
-    used_ =
-        RoundUpTo<kBankGroupsBytes>(used_) + static_cast<int32_t>(half) * (kBankGroupsBytes / 2);
+    const int32_t start = static_cast<int32_t>(half) * (kBankGroupsBytes / 2);
+    used_ = RoundUpTo<kBankGroupsBytes>(used_ - start) + start;
     return Take<T>(elems);
   }
 
@@ -99,8 +99,9 @@ class Ring {
   __aicore__ inline void Init(AscendC::TPipe* pipe, UbArena& arena, int32_t slots, int32_t elems) {
     pipe_ = pipe;
     slots_ = slots;
+    // Buffers of one half side by side: the change of half costs a gap.
+    for (int32_t i = 0; i < slots; ++i) grad_out_[i] = arena.Take<T>(elems, BankHalf::kFirst);
     for (int32_t i = 0; i < slots; ++i) {
-      grad_out_[i] = arena.Take<T>(elems, BankHalf::kFirst);
       input_[i] = arena.Take<T>(elems, BankHalf::kSecond);
       loaded_[i] = pipe->AllocEventID<AscendC::HardEvent::MTE2_V>();
       read_[i] = pipe->AllocEventID<AscendC::HardEvent::V_MTE2>();
