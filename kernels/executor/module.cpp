@@ -111,14 +111,14 @@ py::object CostDict(const std::optional<executor::CostReport>& cost) {
   for (size_t pipe = 0; pipe < executor::kPipes; ++pipe) {
     shares[executor::Name(static_cast<executor::Pipe>(pipe))] = cost->share[pipe];
   }
-  return py::dict("modelled"_a = true, "fast_us"_a = cost->total_us[0],
-                  "nominal_us"_a = cost->total_us[1], "slow_us"_a = cost->total_us[2],
-                  "launch_us"_a = cost->launch_us, "cores_us"_a = cost->cores_us,
-                  "floor_us"_a = cost->floor_us, "peak_floor_us"_a = cost->peak_floor_us,
-                  "hbm_read_bytes"_a = cost->hbm_read_bytes,
-                  "hbm_write_bytes"_a = cost->hbm_write_bytes, "l2_bytes"_a = cost->l2_bytes,
-                  "pipe_share"_a = shares, "conflict_repeats"_a = cost->conflict_repeats,
-                  "bottleneck"_a = cost->bottleneck);
+  return py::dict(
+      "modelled"_a = true, "fast_us"_a = cost->total_us[0], "nominal_us"_a = cost->total_us[1],
+      "slow_us"_a = cost->total_us[2], "launch_us"_a = cost->launch_us,
+      "cores_us"_a = cost->cores_us, "floor_us"_a = cost->floor_us, "least_us"_a = cost->least_us,
+      "peak_floor_us"_a = cost->peak_floor_us, "hbm_read_bytes"_a = cost->hbm_read_bytes,
+      "hbm_write_bytes"_a = cost->hbm_write_bytes, "l2_bytes"_a = cost->l2_bytes,
+      "pipe_share"_a = shares, "conflict_repeats"_a = cost->conflict_repeats,
+      "bottleneck"_a = cost->bottleneck);
 }
 
 py::dict ReportDict(const executor::Report& report) {
