@@ -19,6 +19,7 @@ SEEDS = (0, 1, 2, 3)  # 0 is program order
 TILES = ("float32", 4, 64, 49, 8)
 BIG_TILES = ("float32", 96, 96, 120, 8)
 STREAMED = ("float32", 16, 32, 4096, 8)
+SPARE = ("float32", 12, 64, 3136, 8)  # a slot takes the next group's first piece
 SPLIT = ("float32", 1, 64, 4096, 2)
 DEALT = ("float32", 7, 64, 4096, 8)  # 48 whole groups, and pieces of 8 others
 DEALT_TO_FEW = ("float32", 49, 4, 5000, 1)
@@ -140,6 +141,14 @@ MUTATIONS = (
         DEALT,
         "sync",
         "is never waited for",
+    ),
+    dropped(
+        "second pass over the next group's first piece",
+        "piece_walk.h",
+        "if (slot == taken) slot = ring_.Step(slot, -direction_);",
+        SPARE,
+        "sync",
+        "waits for ever",
     ),
     # sync
     Mutation(

@@ -137,7 +137,15 @@ void Keep(std::optional<Candidate>& best, const Candidate& candidate) {
   if (!best || candidate.cost < best->cost) best = candidate;
 }
 
-// Both ways to deal out the pieces that the tiling describes.
+// A spare slot keeps the load pipe busy while a group turns to its second pass, for one more piece
+// that comes again from L2. The others come round with the group's pieces, so that the next group's
+// follow in the ring. 16-bit data waits for the vector unit, not for loads.
+bool WantsSpareSlot(const Sizes& sizes, const GroupNormGradTiling& cut) {
+  return sizes.IsFloat() && cut.slots > 2 && cut.group_pieces > cut.slots &&
+         cut.group_pieces % (cut.slots - 1) == 0;
+}
+
+// The ways to deal out the pieces that the tiling describes.
 void ConsiderCut(const Sizes& sizes, const GroupNormGradTiling& cut, double mean_piece_elems,
                  std::optional<Candidate>& best) {
   const int64_t cores = sizes.platform.vector_cores;
@@ -148,6 +156,7 @@ void ConsiderCut(const Sizes& sizes, const GroupNormGradTiling& cut, double mean
     const int64_t load = CeilDiv(sizes.groups, cores);
     streamed.blocks = static_cast<int32_t>(CeilDiv(sizes.groups, load));
     streamed.tiling.schedule = Schedule::kStreamedGroup;
+    streamed.tiling.spare_slots = WantsSpareSlot(sizes, cut) ? 1 : 0;
     streamed.tiling.per_core = sizes.groups / streamed.blocks;
     streamed.tiling.larger_cores = sizes.groups % streamed.blocks;
     streamed.cost = CostOfWalk(sizes, streamed.tiling, static_cast<double>(load),
@@ -175,6 +184,7 @@ void ConsiderCut(const Sizes& sizes, const GroupNormGradTiling& cut, double mean
   Candidate mixed = split;
   mixed.blocks = static_cast<int32_t>(cores);
   mixed.tiling.whole_groups = whole;
+  mixed.tiling.spare_slots = WantsSpareSlot(sizes, cut) ? 1 : 0;
   mixed.tiling.per_core = left / cores;
   mixed.tiling.larger_cores = left % cores;
   GroupNormGradTiling streamed = cut;

@@ -62,18 +62,19 @@ class PieceWalk {
     const int64_t pieces = tiling_.group_pieces;
     const int64_t last = groups.first + groups.count - 1;
     for (int64_t group = groups.first; group <= last; ++group) {
-      const int32_t turn = ring_.Step(slot_, -direction_);
+      int32_t turn = ring_.Step(slot_, -direction_);
       const int64_t more = group < last ? pieces : dealt_count_;
       if (pieces < ring_.slots()) {
         Preload(turn, -direction_, MinOf(more, ring_.slots() - static_cast<int32_t>(pieces)));
       }
       PieceCursor cursor{group, 0, 0};
       sums_.StartGroups(group, tiling_.share_groups);
-      const int32_t slot = SumPieces(cursor, pieces, slot_, 0);
+      const int32_t slot = SumPieces(cursor, pieces, slot_, more > 0 ? tiling_.spare_slots : 0);
+      if (tiling_.spare_slots > 0) turn = ring_.Step(slot, direction_);
       sums_.MakeCoefficients(group, sums_.group_sums(tiling_.share_groups));
       sums_.ClearGroup(tiling_.share_groups);
       Retreat(cursor);
-      WriteGradInput(cursor, pieces, slot, more);
+      WriteGradInput(cursor, pieces, slot, more, tiling_.spare_slots);
       slot_ = turn;
       direction_ = -direction_;
     }
@@ -99,7 +100,7 @@ class PieceWalk {
     if (!tiling_.want_input) return;
     ExchangeSums(cursor.group);
     exchanged_ = true;
-    WriteGradInput(cursor, dealt_count_, slot, 0);
+    WriteGradInput(cursor, dealt_count_, slot, 0, 0);
   }
 
   // The place of a piece that is dealt out.
@@ -143,14 +144,17 @@ class PieceWalk {
   }
 
   // Second pass, from the cursor's piece backwards. The last slots' worth of pieces is still there,
-  // or there again; `more` pieces are loaded behind them.
+  // or there again; `more` pieces are loaded behind them, the first of them already in the slot
+  // after this one if there is a spare one.
   __aicore__ inline void WriteGradInput(PieceCursor cursor, int64_t pieces, int32_t slot,
-                                        int64_t more) {
+                                        int64_t more, int32_t spare) {
+    const int32_t kept = ring_.slots() - spare;
+    const int32_t taken = spare > 0 ? ring_.Step(slot, direction_) : -1;
     PieceCursor back = cursor;
-    for (int32_t i = 0; i < ring_.slots() && i < pieces; ++i) Retreat(back);
+    for (int32_t i = 0; i < kept && i < pieces; ++i) Retreat(back);
     int64_t group = -1;
     for (int64_t i = pieces - 1; i >= 0; --i) {
-      const bool reloaded = i + ring_.slots() < pieces || (dealt_first_ && exchanged_);
+      const bool reloaded = i + kept < pieces || (dealt_first_ && exchanged_);
       if (cursor.group != group) {
         group = cursor.group;
         if (exchanged_) {
@@ -165,7 +169,7 @@ class PieceWalk {
       ring_.BeginStore(slot);
       StoreRows<T>(context_.grad_input, sums_.OffsetOf(cursor), ring_.grad_out(slot),
                    sums_.MoveOf(shape));
-      if (i >= ring_.slots()) {
+      if (i >= kept) {
         Load(back, slot);
         Retreat(back);
       } else if (ring_.slots() - 1 - i < more) {
@@ -173,6 +177,7 @@ class PieceWalk {
       }
       Retreat(cursor);
       slot = ring_.Step(slot, -direction_);
+      if (slot == taken) slot = ring_.Step(slot, -direction_);
     }
   }
 

@@ -59,6 +59,7 @@ struct GroupNormGradTiling {
   int32_t group_pitch;        // of one group's data
   int32_t ub_bytes;           // that the schedule uses
   int32_t slots;              // of the ring of (grad_out, input) buffers
+  int32_t spare_slots;        // 1: one takes the next group's first piece before the second pass
   int32_t slot_elems;
   int32_t work_elems;     // float32 copies of 16-bit data; 0 for float32
   int32_t work_rows;      // of one group that fit in them
