@@ -131,9 +131,8 @@ void CheckPieces(const Problem& p, const Plan& plan) {
                t.larger_cores < plan.blocks,
            "the pieces of the others are dealt");
   }
-  Expect(t.spare_slots == 0 ||
-             (t.spare_slots == 1 && t.slots > 2 && t.group_pieces > t.slots &&
-              t.group_pieces % (t.slots - 1) == 0 && p.output_mask[0]),
+  Expect(t.spare_slots == 0 || (t.spare_slots == 1 && t.slots > 2 && t.group_pieces > t.slots &&
+                                t.group_pieces % (t.slots - 1) == 0 && p.output_mask[0]),
          "the ring without its spare slot comes round with a group");
   const int64_t weight_block = 32 / SizeOf(p.weight_dtype);
   Expect(t.weight_pitch == 0 ||
