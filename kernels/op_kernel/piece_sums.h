@@ -207,10 +207,12 @@ class PieceSums {
                         context_.NeedProductSums(), true, false);
       ++parts;
     }
-    if (context_.NeedGradOutSums()) {
+    if (context_.NeedGradOutSums() && context_.NeedProductSums()) {
+      AscendC::WholeReduceSum(channel_sums_[value], part_sums_, parts, 2, tiling_.vector_elems, 1,
+                              kMaxParts / kBlockLanes);
+    } else if (context_.NeedGradOutSums()) {
       AscendC::WholeReduceSum(channel_sums_[value], part_sums_, parts, 1, 1, 1, kBlockLanes);
-    }
-    if (context_.NeedProductSums()) {
+    } else {
       AscendC::WholeReduceSum(channel_products_[value], products, parts, 1, 1, 1, kBlockLanes);
     }
     Order();
