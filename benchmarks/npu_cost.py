@@ -2,8 +2,8 @@
 
 Counts (bytes, DMAs, repeats, flags) are exact for the kernel and its plan. Times come from the executor's time model and
 are labelled modelled; kernels/executor/cost/constants.h has its numbers and their sources. Beside the time over the
-bandwidth floor stands the least that the model allows these instructions: start and SyncAlls, and between them HBM or the
-mean core's busiest pipe, with nothing waited for and all cores equally busy; and the vector unit's part alone.
+bandwidth floor stands the least that the model allows these instructions: start and SyncAlls, and between them HBM, L2
+or the mean core's busiest pipe, with nothing waited for and all cores equally busy; and the vector unit's part alone.
 """
 
 import argparse

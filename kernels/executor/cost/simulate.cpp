@@ -244,6 +244,7 @@ class Simulation {
                                   step.rows * constants_.dma_row_ns.At(corner_), moving_ns});
     Stretch& stretch = StretchOf(cores_[index]);
     stretch.hbm_bytes += static_cast<double>(traffic.hbm_read + traffic.hbm_write);
+    stretch.l2_bytes += transfer.bytes;
     stretch.pipe_ns[static_cast<size_t>(step.pipe)] += transfer.alone_ns;
     pipe.transferring = true;
     Settle();

@@ -54,6 +54,7 @@ struct Slice {  // of the trace
 // What all cores do between two SyncAlls, each pipe as if it had the memory to itself.
 struct Stretch {
   double hbm_bytes = 0;
+  double l2_bytes = 0;
   double pipe_ns[kPipes] = {0, 0, 0, 0};
 };
 
