@@ -70,12 +70,18 @@ void SetWork(const Sizes& sizes, int64_t row_elems, int64_t most, GroupNormGradT
   tiling.work_rows = static_cast<int32_t>(rows);
 }
 
-// The deepest ring that fits; false when not even two slots do.
+// The deepest ring that fits; false when not even two slots do. In float32 the scratch gets what it
+// leaves, up to the products and trees of a piece: fewer and longer instructions.
 bool FitRing(const Sizes& sizes, GroupNormGradTiling& tiling) {
   for (tiling.slots = kMaxSlots; tiling.slots >= 2; --tiling.slots) {
-    const int64_t bytes = UbBytes(sizes, tiling);
-    tiling.ub_bytes = static_cast<int32_t>(bytes);
-    if (bytes <= sizes.platform.ub_bytes) return true;
+    const int64_t room = sizes.platform.ub_bytes - UbBytes(sizes, tiling);
+    if (room < 0) continue;
+    if (sizes.IsFloat()) {
+      const int64_t more = std::min(room / kFloatBytes, int64_t{tiling.slot_elems});
+      tiling.scratch_elems += static_cast<int32_t>(more / 64 * 64);
+    }
+    tiling.ub_bytes = static_cast<int32_t>(UbBytes(sizes, tiling));
+    return true;
   }
   return false;
 }
