@@ -1,7 +1,9 @@
 """What the Ascend C kernel would cost: counted and modelled by the executor on this host. Nothing here ran on an NPU.
 
 Counts (bytes, DMAs, repeats, flags) are exact for the kernel and its plan. Times come from the executor's time model and
-are labelled modelled; kernels/executor/cost/constants.h has its numbers and their sources.
+are labelled modelled; kernels/executor/cost/constants.h has its numbers and their sources. Beside the time over the
+bandwidth floor stands the least that the model allows these instructions: start and SyncAlls, and between them HBM, L2
+or the mean core's busiest pipe, with nothing waited for and all cores equally busy; and the vector unit's part alone.
 """
 
 import argparse
@@ -71,6 +73,8 @@ def run_case(shape: Shape, dtype: str, soc: str, trace: str = "") -> dict[str, A
         "G": shape.G, "dtype": dtype, "soc": soc, "bytes_once": bytes_once, "counted": counted,
         "modelled": {key: value for key, value in cost.items() if key != "modelled"} | {
             "of_floor": cost["cores_us"] / cost["floor_us"],
+            "least_of_floor": cost["least_us"] / cost["floor_us"],
+            "vector_of_floor": cost["pipe_share"]["V"] * cost["cores_us"] / cost["floor_us"],
             "total_of_floor": cost["nominal_us"] / cost["floor_us"],
             "total_of_peak_floor": cost["nominal_us"] / cost["peak_floor_us"],
             "of_launch_and_floor": cost["nominal_us"] / (cost["launch_us"] + cost["floor_us"]),
@@ -126,7 +130,8 @@ def line(case: dict[str, Any]) -> str:
         f"{counted['repeats']:.1f}, flags {counted['flags']}, DMA {counted['mean_dma_bytes'] / 1024:.1f} KiB | "
         f"modelled: {modelled['nominal_us']:.1f} us ({modelled['fast_us']:.1f}..{modelled['slow_us']:.1f}), "
         f"on the cores {modelled['cores_us']:.1f}, floor {modelled['floor_us']:.1f}, "
-        f"x floor {modelled['of_floor']:.2f}; {shares}; {modelled['bottleneck']}"
+        f"x floor {modelled['of_floor']:.2f} (vector unit {modelled['vector_of_floor']:.2f}, least "
+        f"{modelled['least_of_floor']:.2f}); {shares}; {modelled['bottleneck']}"
     )
 
 

@@ -126,7 +126,13 @@ def size_cases() -> Iterator[Case]:
     for dtype in ("float32", "bfloat16"):
         yield Case("one long row", (1, 1, 200_003, 1), dtype)
         yield Case("long rows", (1, 6, 40_001, 2), dtype)
-        yield Case("group streamed", (8, 32, 3136, 4), dtype, cores=3)
+        yield Case("group streamed", (6, 32, 3136, 4), dtype, cores=3)
+        yield Case("whole and dealt groups", (8, 32, 3136, 4), dtype, cores=3)
+        yield Case("dealt parts of rows", (5, 6, 30_000, 2), dtype, cores=3)
+        yield Case("dealt lanes", (7, 18_002, 1, 2), dtype, cores=3)
+        yield Case("dealt groups of many rows", (4, 3000, 64, 2), dtype, cores=3)
+        yield Case("a group dealt to few cores", (41, 4, 5000, 1), dtype, cores=40)
+        yield Case("group streamed", (6, 16, 5000, 2), dtype, cores=3)
         yield Case("group streamed", (130, 2, 20_480, 2), dtype, cores=40)
         yield Case("group split", (2, 40, 4096, 4), dtype)
         yield Case("group split", (1, 320, 1024, 32), dtype)
@@ -143,7 +149,8 @@ def variant_cases() -> Iterator[Case]:
     bases = [
         Case("lanes", (9, 96, 1, 6)),
         Case("tiles", (6, 48, 49, 6)),
-        Case("streamed", (7, 16, 5000, 2), cores=3),
+        Case("streamed", (6, 16, 3136, 2), cores=3),
+        Case("whole and dealt", (7, 22, 5000, 2), cores=3),
         Case("split", (2, 24, 3000, 2)),
         Case("parts of rows", (1, 6, 30_000, 2)),
         Case("split lanes", (2, 9001, 1, 1)),

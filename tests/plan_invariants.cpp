@@ -90,12 +90,16 @@ void MarkPieces(const Problem& p, const Plan& plan) {
   const GroupNormGradTiling& t = plan.tiling;
   const bool split = plan.schedule == Schedule::kSplitGroup;
   const int64_t rows = p.N * p.C;
+  const int64_t first_dealt = plan.blocks * t.whole_groups * t.group_pieces;
   if (rows > kMaxMarks || rows * t.row_pieces > kMaxMarks) return;
   std::vector<int> marks(static_cast<size_t>(rows * t.row_pieces));
   for (int64_t core = 0; core < plan.blocks; ++core) {
     Range share = ShareOf(core, t.per_core, t.larger_cores);
     if (!split) share = {share.first * t.group_pieces, share.count * t.group_pieces};
-    for (int64_t piece = share.first; piece < share.first + share.count; ++piece) {
+    if (split) share.first += first_dealt;
+    const int64_t whole = t.whole_groups * t.group_pieces;
+    for (int64_t i = -whole; i < share.count; ++i) {
+      const int64_t piece = i < 0 ? (core + 1) * whole + i : share.first + i;
       const int64_t group = piece / t.group_pieces;
       const int64_t within = piece % t.group_pieces;
       if (t.row_pieces > 1) {
@@ -115,7 +119,29 @@ void CheckPieces(const Problem& p, const Plan& plan) {
   const GroupNormGradTiling& t = plan.tiling;
   const bool split = plan.schedule == Schedule::kSplitGroup;
   const int64_t groups = p.N * p.G;
-  ExpectShares(plan.blocks, t.per_core, t.larger_cores, split ? groups * t.group_pieces : groups);
+  Expect(t.whole_groups >= 0 && t.whole_groups <= group_norm_grad::kStatisticsWindow / 2,
+         "statistics of whole groups fit beside those of dealt ones");
+  const int64_t dealt = groups - plan.blocks * t.whole_groups;
+  if (t.whole_groups == 0) {
+    ExpectShares(plan.blocks, t.per_core, t.larger_cores, split ? dealt * t.group_pieces : groups);
+  } else {
+    Expect(split && p.output_mask[0] && dealt > 0 && dealt < plan.blocks,
+           "whole groups for as many rounds as there are");
+    Expect(t.per_core * plan.blocks + t.larger_cores == dealt * t.group_pieces &&
+               t.larger_cores < plan.blocks,
+           "the pieces of the others are dealt");
+  }
+  Expect(t.spare_slots == 0 || (t.spare_slots == 1 && t.slots > 2 && t.group_pieces > t.slots &&
+                                t.group_pieces % (t.slots - 1) == 0 && p.output_mask[0]),
+         "the ring without its spare slot comes round with a group");
+  const int64_t weight_block = 32 / SizeOf(p.weight_dtype);
+  Expect(t.weight_pitch == 0 ||
+             (t.weight_pitch >= p.D() && t.weight_pitch % weight_block == 0 &&
+              t.weight_elems >= p.G * t.weight_pitch && t.vector_elems >= RoundUp(p.D(), 8)),
+         "the whole weight fits, each group's on a block");
+  Expect(t.weight_pitch > 0 || t.weight_elems == t.vector_elems, "or a visit's");
+  Expect(t.weight_staging_elems >= std::max(t.weight_elems, 2 * t.vector_elems),
+         "and so does it as it is loaded");
   Expect(t.row_pieces >= 1 && t.piece_rows >= 1, "pieces are not empty");
   if (t.row_pieces > 1) {
     Expect(t.piece_rows == 1 && t.group_pieces == p.D() * t.row_pieces && t.last_row == p.D() - 1,
@@ -145,12 +171,14 @@ void CheckPieces(const Problem& p, const Plan& plan) {
     Expect((t.slot_elems + t.work_elems - 1) / t.work_elems <= group_norm_grad::kMaxParts,
            "parts of a row");
     Expect(p.S > 1 || t.work_elems >= t.slot_elems, "a run of channels is converted at once");
-    Expect(t.row_pitch == 0 || t.row_pitch > 32 || t.work_rows % 8 == 0,
+    Expect(t.row_pitch == 0 || t.row_pitch > 32 || t.work_rows % 8 == 0 ||
+               t.work_elems >= t.slot_elems,
            "narrow rows go eight at a time");
   }
   if (split && p.output_mask[0]) {
     for (int64_t core = 0; core < plan.blocks; ++core) {
       const Range share = ShareOf(core, t.per_core, t.larger_cores);
+      if (share.count == 0) continue;  // whole groups only
       const int64_t first = share.first / t.group_pieces;
       const int64_t last = (share.first + share.count - 1) / t.group_pieces;
       int64_t sharing = 0;
@@ -267,7 +295,7 @@ int main(int argc, char** argv) {
     const Platform platform = random.NextPlatform();
     try {
       const Plan plan = group_norm_grad::MakePlan(p, platform);
-      ++schedules[Name(plan.schedule)];
+      ++schedules[plan.tiling.whole_groups > 0 ? "whole and dealt groups" : Name(plan.schedule)];
       Check(p, platform, plan);
     } catch (const std::exception& error) {
       std::printf("problem %" PRId64 ": N=%" PRId64 " C=%" PRId64 " S=%" PRId64 " G=%" PRId64

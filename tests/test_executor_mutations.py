@@ -19,7 +19,10 @@ SEEDS = (0, 1, 2, 3)  # 0 is program order
 TILES = ("float32", 4, 64, 49, 8)
 BIG_TILES = ("float32", 96, 96, 120, 8)
 STREAMED = ("float32", 16, 32, 4096, 8)
+SPARE = ("float32", 12, 64, 3136, 8)  # a slot takes the next group's first piece
 SPLIT = ("float32", 1, 64, 4096, 2)
+DEALT = ("float32", 7, 64, 4096, 8)  # 48 whole groups, and pieces of 8 others
+DEALT_TO_FEW = ("float32", 49, 4, 5000, 1)
 UNEVEN = ("float32", 2, 24, 3000, 2)  # rows of 375 blocks, five a repeat
 ROWS = ("float32", 4, 4096, 64, 4)
 NARROW = ("bfloat16", 4, 64, 49, 8)
@@ -113,13 +116,39 @@ MUTATIONS = (
         "race",
         "no SyncAll",
     ),
-    dropped(
+    Mutation(
         "no SyncAll between the passes of a split group",
         "piece_walk.h",
-        "AscendC::SyncAll();",
+        "AscendC::SyncAll();\n    const int64_t",
+        "const int64_t",
         SPLIT,
         "race",
         "no SyncAll",
+    ),
+    dropped(
+        "no SyncAll on cores without dealt pieces",
+        "piece_walk.h",
+        "AscendC::SyncAll();  // with the cores that have some",
+        DEALT_TO_FEW,
+        "sync",
+        "SyncAll",
+    ),
+    Mutation(
+        "pieces that were summed first taken for those still there",
+        "piece_walk.h",
+        " || (dealt_first_ && exchanged_);",
+        ";",
+        DEALT,
+        "sync",
+        "is never waited for",
+    ),
+    dropped(
+        "second pass over the next group's first piece",
+        "piece_walk.h",
+        "if (slot == taken) slot = ring_.Step(slot, -direction_);",
+        SPARE,
+        "sync",
+        "waits for ever",
     ),
     # sync
     Mutation(

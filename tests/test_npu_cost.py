@@ -29,7 +29,9 @@ def test_counts_are_those_of_the_problem(case):
 def test_times_are_labelled_and_ordered(case):
     modelled = case["modelled"]
     assert modelled["fast_us"] <= modelled["nominal_us"] <= modelled["slow_us"]
-    assert modelled["peak_floor_us"] <= modelled["floor_us"] <= modelled["cores_us"]
+    assert modelled["peak_floor_us"] <= modelled["floor_us"] <= modelled["least_us"]
+    assert modelled["least_us"] <= modelled["cores_us"]
+    assert modelled["vector_of_floor"] <= modelled["least_of_floor"] <= modelled["of_floor"]
     text = npu_cost.line(case)
     assert "modelled:" in text
     assert "counted:" in text

@@ -49,7 +49,14 @@ def test_promises_hold_on_random_problems(invariants: Path, seed: int) -> None:
         [invariants, str(RANDOM_PROBLEMS), str(seed)], capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    for schedule in ("group tiles", "streamed group", "split group", "zero fill", "nothing"):
+    for schedule in (
+        "group tiles",
+        "streamed group",
+        "split group",
+        "whole and dealt groups",
+        "zero fill",
+        "nothing",
+    ):
         assert f"{schedule}:" in run.stdout
 
 

@@ -78,6 +78,7 @@ py::dict PlatformDict(const std::string& soc) {
 
 py::dict PlanDict(const Plan& plan) {
   return py::dict("schedule"_a = group_norm_grad::Name(plan.schedule), "blocks"_a = plan.blocks,
+                  "whole_groups"_a = plan.tiling.whole_groups,
                   "workspace_bytes"_a = plan.workspace_bytes,
                   "tiling_bytes"_a = sizeof(plan.tiling));
 }
@@ -104,20 +105,29 @@ py::dict CountsDict(const executor::CoreCounts& counts) {
       "gm_scalar_accesses"_a = counts.gm_scalar_accesses, "register_sets"_a = counts.register_sets);
 }
 
+py::dict OfPipes(const double (&values)[executor::kPipes]) {
+  py::dict pipes;
+  for (size_t pipe = 0; pipe < executor::kPipes; ++pipe) {
+    pipes[executor::Name(static_cast<executor::Pipe>(pipe))] = values[pipe];
+  }
+  return pipes;
+}
+
 py::object CostDict(const std::optional<executor::CostReport>& cost) {
   if (!cost) return py::none();
-  py::dict shares;
-  for (size_t pipe = 0; pipe < executor::kPipes; ++pipe) {
-    shares[executor::Name(static_cast<executor::Pipe>(pipe))] = cost->share[pipe];
+  py::list stretches;
+  for (const executor::CostReport::Stretch& stretch : cost->stretches) {
+    stretches.append(py::dict("hbm_us"_a = stretch.hbm_us, "l2_us"_a = stretch.l2_us,
+                              "pipe_us"_a = OfPipes(stretch.pipe_us)));
   }
-  return py::dict("modelled"_a = true, "fast_us"_a = cost->total_us[0],
-                  "nominal_us"_a = cost->total_us[1], "slow_us"_a = cost->total_us[2],
-                  "launch_us"_a = cost->launch_us, "cores_us"_a = cost->cores_us,
-                  "floor_us"_a = cost->floor_us, "peak_floor_us"_a = cost->peak_floor_us,
-                  "hbm_read_bytes"_a = cost->hbm_read_bytes,
-                  "hbm_write_bytes"_a = cost->hbm_write_bytes, "l2_bytes"_a = cost->l2_bytes,
-                  "pipe_share"_a = shares, "conflict_repeats"_a = cost->conflict_repeats,
-                  "bottleneck"_a = cost->bottleneck);
+  return py::dict(
+      "modelled"_a = true, "fast_us"_a = cost->total_us[0], "nominal_us"_a = cost->total_us[1],
+      "slow_us"_a = cost->total_us[2], "launch_us"_a = cost->launch_us,
+      "cores_us"_a = cost->cores_us, "floor_us"_a = cost->floor_us, "least_us"_a = cost->least_us,
+      "peak_floor_us"_a = cost->peak_floor_us, "hbm_read_bytes"_a = cost->hbm_read_bytes,
+      "hbm_write_bytes"_a = cost->hbm_write_bytes, "l2_bytes"_a = cost->l2_bytes,
+      "pipe_share"_a = OfPipes(cost->share), "stretches"_a = stretches,
+      "conflict_repeats"_a = cost->conflict_repeats, "bottleneck"_a = cost->bottleneck);
 }
 
 py::dict ReportDict(const executor::Report& report) {

@@ -74,14 +74,15 @@ class UbCount {
   }
   // A buffer in its half of the bank groups.
   UbCount& TakeHalf(int64_t elems, int64_t element_bytes, int64_t half) {
-    bytes_ = RoundUp(bytes_, kBankGroupsBytes) + half * kBankGroupsBytes / 2;
+    const int64_t start = half * kBankGroupsBytes / 2;
+    bytes_ = RoundUp(std::max(bytes_ - start, int64_t{0}), kBankGroupsBytes) + start;
     return Take(elems, element_bytes);
   }
   // The ring, then the work buffers and the scratch: what every schedule takes first, in this
   // order.
   UbCount& TakeShared(const GroupNormGradTiling& tiling, int64_t element_bytes) {
-    for (int32_t i = 0; i < tiling.slots; ++i) {
-      TakeHalf(tiling.slot_elems, element_bytes, 0).TakeHalf(tiling.slot_elems, element_bytes, 1);
+    for (int64_t half : {0, 1}) {
+      for (int32_t i = 0; i < tiling.slots; ++i) TakeHalf(tiling.slot_elems, element_bytes, half);
     }
     if (element_bytes < kFloatBytes) {
       TakeHalf(tiling.work_elems, kFloatBytes, 0).TakeHalf(tiling.work_elems, kFloatBytes, 1);

@@ -7,8 +7,10 @@
 namespace group_norm_grad::plan_internal {
 namespace {
 
-constexpr int64_t kMinPieceBytes =
-    18 * 1024;  // the DMA rate is flat from 16 KiB on, the mean with small ones included
+// The DMA rate is flat from 16 KiB on, and so is the mean to be, small ones included; 16-bit data
+// leaves the room to its float32 copies.
+constexpr int64_t kMinWidePieceBytes = 24 * 1024;
+constexpr int64_t kMinNarrowPieceBytes = 18 * 1024;
 constexpr int64_t kMaxPieceBytes = 40 * 1024;
 constexpr int64_t kBurstBytes = 512;      // pieces of a row start on these where the row does
 constexpr int64_t kRowSteps = 32;         // numbers of rows that are tried
@@ -20,35 +22,38 @@ constexpr int64_t kNarrowScratch = 3072;  // 16-bit data: the steps of two trees
 constexpr int64_t kWideScratch = 5376;    // float32: beside them the products of a row of 4096
 constexpr int64_t kMaxVectorElems = 512;
 constexpr int64_t kMaxShareGroups = 32;  // whose sums a core keeps between the passes
-constexpr int64_t kMaxLanePiece = 2048;  // channels of a piece when S is 1
+constexpr int64_t kMaxWholeGroups = kStatisticsWindow / 2;  // before dealt ones
+constexpr int64_t kMaxLanePiece = 2048;                     // channels of a piece when S is 1
+constexpr int64_t kMaxWholeWeight = 1024;                   // values, each group's on a block
 
 int64_t UbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
   const int64_t values = tiling.vector_elems;
   UbCount count;
-  count.TakeShared(tiling, sizes.element_bytes).Take(4 * values, kFloatBytes);
-  if (sizes.problem.S > 1) count.Take(values * 8, kFloatBytes);
-  count.Take(2 * kMaxParts, kFloatBytes).Take(tiling.share_groups * kGroupSums, kFloatBytes);
+  count.TakeShared(tiling, sizes.element_bytes).Take(2 * values, kFloatBytes);
+  count.Take(2 * kMaxParts, kFloatBytes).Take((tiling.share_groups + 1) * kGroupSums, kFloatBytes);
   count.Take(kGroupSums, kFloatBytes)
       .Take(tiling.exchange_cores * 2 * kGroupSums, kFloatBytes)
       .Take(64 + 8, kFloatBytes);
+  if (!tiling.weight_is_float) count.Take(tiling.weight_staging_elems, sizes.element_bytes);
+  count.Take(tiling.weight_elems, kFloatBytes).Take(values, kFloatBytes);
+  if (sizes.problem.S > 1) count.Take(values * 8, kFloatBytes);
   count.Take(2 * kStatisticsWindow, kFloatBytes);
   for (int32_t i = 0; i < 2; ++i) count.Take(kStatisticsWindow * 8, kFloatBytes);
   if (!tiling.stat_is_float) count.Take(2 * kStatisticsWindow, sizes.element_bytes);
-  if (!tiling.weight_is_float) count.Take(2 * values, sizes.element_bytes);
   return count.bytes();
 }
 
-// Groups that a core has pieces of when all pieces are dealt out; 2 or more.
-int64_t MostGroups(const Sizes& sizes, const GroupNormGradTiling& tiling) {
-  const int64_t pieces = SaturatingMul(sizes.groups, tiling.group_pieces);
+// Groups that a core has pieces of when those of `groups` groups are dealt out; 2 or more.
+int64_t MostGroups(const Sizes& sizes, const GroupNormGradTiling& tiling, int64_t groups) {
+  const int64_t pieces = SaturatingMul(groups, tiling.group_pieces);
   const int64_t load = CeilDiv(pieces, sizes.platform.vector_cores);
   return std::min(kMaxShareGroups + 1, std::max<int64_t>(2, (load - 1) / tiling.group_pieces + 2));
 }
 
 // Cores from the first that shares a core's first group to the last that shares its last group.
-int64_t MostExchangingCores(const Sizes& sizes, const GroupNormGradTiling& tiling) {
+int64_t MostExchangingCores(const Sizes& sizes, const GroupNormGradTiling& tiling, int64_t groups) {
   const int64_t cores = sizes.platform.vector_cores;
-  const int64_t pieces = SaturatingMul(sizes.groups, tiling.group_pieces);
+  const int64_t pieces = SaturatingMul(groups, tiling.group_pieces);
   const int64_t least = std::max<int64_t>(1, pieces / cores);
   return std::min(cores, 2 * ((tiling.group_pieces - 1) / least + 2));
 }
@@ -65,12 +70,18 @@ void SetWork(const Sizes& sizes, int64_t row_elems, int64_t most, GroupNormGradT
   tiling.work_rows = static_cast<int32_t>(rows);
 }
 
-// The deepest ring that fits; false when not even two slots do.
+// The deepest ring that fits; false when not even two slots do. In float32 the scratch gets what it
+// leaves, up to the products and trees of a piece: fewer and longer instructions.
 bool FitRing(const Sizes& sizes, GroupNormGradTiling& tiling) {
   for (tiling.slots = kMaxSlots; tiling.slots >= 2; --tiling.slots) {
-    const int64_t bytes = UbBytes(sizes, tiling);
-    tiling.ub_bytes = static_cast<int32_t>(bytes);
-    if (bytes <= sizes.platform.ub_bytes) return true;
+    const int64_t room = sizes.platform.ub_bytes - UbBytes(sizes, tiling);
+    if (room < 0) continue;
+    if (sizes.IsFloat()) {
+      const int64_t more = std::min(room / kFloatBytes, int64_t{tiling.slot_elems});
+      tiling.scratch_elems += static_cast<int32_t>(more / 64 * 64);
+    }
+    tiling.ub_bytes = static_cast<int32_t>(UbBytes(sizes, tiling));
+    return true;
   }
   return false;
 }
@@ -84,10 +95,19 @@ void SetPieces(const Sizes& sizes, int64_t piece_values, int64_t slot_elems,
   const int64_t share = CeilDiv(sizes.problem.N * sizes.problem.C, sizes.platform.vector_cores);
   const int64_t of_group =
       RoundUp(std::max(tiling.D + std::min(tiling.D, share), tiling.row_pieces), 16);
-  tiling.share_groups = static_cast<int32_t>(MostGroups(sizes, tiling));
-  tiling.exchange_cores = static_cast<int32_t>(MostExchangingCores(sizes, tiling));
+  // All groups may be dealt out, or those that are left when every core has as many whole ones.
+  const int64_t left = sizes.groups % sizes.platform.vector_cores;
+  tiling.share_groups = static_cast<int32_t>(MostGroups(sizes, tiling, sizes.groups));
+  tiling.exchange_cores = static_cast<int32_t>(std::max(
+      MostExchangingCores(sizes, tiling, sizes.groups), MostExchangingCores(sizes, tiling, left)));
   tiling.vector_elems = static_cast<int32_t>(
       std::max(std::min(of_group, kMaxVectorElems), RoundUp(piece_values, 16)));
+  const int64_t weight_pitch = RoundUp(tiling.D, kBlockBytes / SizeOf(sizes.problem.weight_dtype));
+  const bool whole = weight_pitch <= tiling.vector_elems &&
+                     SaturatingMul(weight_pitch, tiling.G) <= kMaxWholeWeight;
+  tiling.weight_pitch = static_cast<int32_t>(whole ? weight_pitch : 0);
+  tiling.weight_elems = static_cast<int32_t>(whole ? weight_pitch * tiling.G : tiling.vector_elems);
+  tiling.weight_staging_elems = std::max(2 * tiling.vector_elems, tiling.weight_elems);
   tiling.scratch_elems = static_cast<int32_t>(sizes.IsFloat() ? kWideScratch : kNarrowScratch);
 }
 
@@ -123,7 +143,15 @@ void Keep(std::optional<Candidate>& best, const Candidate& candidate) {
   if (!best || candidate.cost < best->cost) best = candidate;
 }
 
-// Both ways to deal out the pieces that the tiling describes.
+// A spare slot keeps the load pipe busy while a group turns to its second pass, for one more piece
+// that comes again from L2. The others come round with the group's pieces, so that the next group's
+// follow in the ring. 16-bit data waits for the vector unit, not for loads.
+bool WantsSpareSlot(const Sizes& sizes, const GroupNormGradTiling& cut) {
+  return sizes.IsFloat() && cut.slots > 2 && cut.group_pieces > cut.slots &&
+         cut.group_pieces % (cut.slots - 1) == 0;
+}
+
+// The ways to deal out the pieces that the tiling describes.
 void ConsiderCut(const Sizes& sizes, const GroupNormGradTiling& cut, double mean_piece_elems,
                  std::optional<Candidate>& best) {
   const int64_t cores = sizes.platform.vector_cores;
@@ -134,6 +162,7 @@ void ConsiderCut(const Sizes& sizes, const GroupNormGradTiling& cut, double mean
     const int64_t load = CeilDiv(sizes.groups, cores);
     streamed.blocks = static_cast<int32_t>(CeilDiv(sizes.groups, load));
     streamed.tiling.schedule = Schedule::kStreamedGroup;
+    streamed.tiling.spare_slots = WantsSpareSlot(sizes, cut) ? 1 : 0;
     streamed.tiling.per_core = sizes.groups / streamed.blocks;
     streamed.tiling.larger_cores = sizes.groups % streamed.blocks;
     streamed.cost = CostOfWalk(sizes, streamed.tiling, static_cast<double>(load),
@@ -155,6 +184,23 @@ void ConsiderCut(const Sizes& sizes, const GroupNormGradTiling& cut, double mean
     split.cost *= 1 + CostRates::kRereadRisk;
   }
   Keep(best, split);
+  const int64_t whole = sizes.groups / cores;
+  const int64_t left = (sizes.groups - whole * cores) * cut.group_pieces;
+  if (!sizes.WantInput() || whole == 0 || left == 0 || whole > kMaxWholeGroups) return;
+  Candidate mixed = split;
+  mixed.blocks = static_cast<int32_t>(cores);
+  mixed.tiling.whole_groups = whole;
+  mixed.tiling.spare_slots = WantsSpareSlot(sizes, cut) ? 1 : 0;
+  mixed.tiling.per_core = left / cores;
+  mixed.tiling.larger_cores = left % cores;
+  GroupNormGradTiling streamed = cut;
+  streamed.schedule = Schedule::kStreamedGroup;
+  mixed.cost =
+      CostOfWalk(sizes, streamed, static_cast<double>(whole), static_cast<double>(cut.group_pieces),
+                 piece_bytes) +
+      CostOfWalk(sizes, split.tiling, 1, static_cast<double>(CeilDiv(left, cores)), piece_bytes) +
+      CostRates::kSyncBytes;
+  Keep(best, mixed);
 }
 
 // Pieces of rows of row_elems, with every length of the float32 copies that leaves room for a ring.
@@ -233,7 +279,8 @@ Candidate BestPieces(const Sizes& sizes) {
     return Found(best);
   }
   const int64_t max_elems = kMaxPieceBytes / sizes.element_bytes;
-  const int64_t min_elems = kMinPieceBytes / sizes.element_bytes;
+  const int64_t min_elems =
+      (sizes.IsFloat() ? kMinWidePieceBytes : kMinNarrowPieceBytes) / sizes.element_bytes;
   const int64_t pitch = S > max_elems ? max_elems + 1 : RoundUp(S, sizes.block);
   if (pitch <= max_elems) {
     tiling.row_pitch = static_cast<int32_t>(pitch);

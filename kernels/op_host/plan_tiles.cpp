@@ -6,7 +6,9 @@ namespace group_norm_grad::plan_internal {
 namespace {
 
 constexpr int64_t kMaxGroupElems = 64 * 1024;  // more never fits beside anything else
-constexpr int64_t kTileBytes = 32 * 1024;      // of one tensor; past 16 KiB the DMA rate is flat
+constexpr int64_t kTileBytes = 25 * 1024;      // of one tensor; past 16 KiB the DMA rate is flat
+constexpr int64_t kMinTiles = 5;               // a core's, if its share allows it
+constexpr int64_t kMinLaneTiles = 4;           // and with S = 1, where a tile's starts weigh more
 constexpr int64_t kWindowEntries = 256;        // statistics in the unified buffer at once
 constexpr int64_t kWindowValues = 2048;        // values a channel in the unified buffer at once
 constexpr int64_t kMaxUnitGroups = 240;
@@ -190,9 +192,10 @@ std::optional<Candidate> BestGroupTiles(const Sizes& sizes) {
                                                (sizes.reads + sizes.writes));
       if (best && least > best->cost) continue;
       Candidate candidate{0, static_cast<int32_t>(n_blocks * g_blocks), common};
-      // Three tiles a core or more, so that loads, arithmetic and stores overlap.
+      // Several tiles a core, so that loads, arithmetic and stores overlap.
       const int64_t load = SaturatingMul(cut.n, cut.g);
-      int64_t groups = std::min(wanted, std::max<int64_t>(1, CeilDiv(load, 3)));
+      const int64_t tiles = problem.S == 1 ? kMinLaneTiles : kMinTiles;
+      int64_t groups = std::min(wanted, std::max<int64_t>(1, CeilDiv(load, tiles)));
       if (groups > cut.g) groups = groups / cut.g * cut.g;
       bool fits = FitTile(sizes, cut, groups, candidate.tiling);
       while (!fits && groups > 1) {

@@ -149,16 +149,19 @@ class GroupTiles {
 
   __aicore__ inline void Load(Cursor& next, int32_t slot) {
     const TileShape shape = ShapeOf(TileAt(next));
-    ring_.BeginLoad(slot);
-    for (int32_t i = 0; i < shape.moves; ++i) {
-      const int64_t at = shape.offset + i * shape.gm_step;
-      LoadRows<T>(ring_.grad_out(slot)[i * shape.ub_step], context_.grad_out, at, shape.rows);
-      if (context_.NeedProductSums()) {
-        LoadRows<T>(ring_.input(slot)[i * shape.ub_step], context_.input, at, shape.rows);
-      }
-    }
+    ring_.BeginInput(slot);
+    if (context_.NeedProductSums()) LoadTile(ring_.input(slot), context_.input, shape);
+    ring_.BeginGradOut(slot);
+    LoadTile(ring_.grad_out(slot), context_.grad_out, shape);
     ring_.EndLoad(slot);
     Advance(next);
+  }
+
+  __aicore__ inline void LoadTile(const LocalTensor<T>& dst, const GlobalTensor<T>& src,
+                                  const TileShape& shape) const {
+    for (int32_t i = 0; i < shape.moves; ++i) {
+      LoadRows<T>(dst[i * shape.ub_step], src, shape.offset + i * shape.gm_step, shape.rows);
+    }
   }
 
   __aicore__ inline void StoreTile(const Tile& tile, const LocalTensor<T>& data) {

@@ -2,14 +2,9 @@
 // pieces keeps between them. The order of the pieces and their buffers are piece_walk.h's.
 #pragma once
 
-#include "context.h"
+#include "piece_values.h"
 
 namespace group_norm_grad {
-
-// Where a piece starts: `row` is a channel of the group, `piece` a part of that row.
-struct PieceCursor {
-  int64_t group, row, piece;
-};
 
 struct PieceShape {
   int32_t values;  // sums a channel that the piece has
@@ -20,43 +15,35 @@ template <class T>
 class PieceSums {
  public:
   __aicore__ inline explicit PieceSums(Context<T>& context)
-      : context_(context), tiling_(context.tiling) {}
+      : context_(context), tiling_(context.tiling), values_(context) {}
 
   __aicore__ inline void TakeBuffers() {
     UbArena& arena = context_.arena;
-    const int32_t values = tiling_.vector_elems;
     passes_.Init(arena, tiling_);
-    vectors_ = arena.Take<float>(4 * values);
+    vectors_ = arena.Take<float>(2 * tiling_.vector_elems);
     channel_sums_ = vectors_;
-    channel_products_ = vectors_[values];
-    weight_ = vectors_[2 * values];
-    scaled_weight_ = vectors_[3 * values];
-    if (tiling_.S > 1) channel_blocks_ = arena.Take<float>(values * kBlockLanes);
+    channel_products_ = vectors_[tiling_.vector_elems];
     part_sums_ = arena.Take<float>(2 * kMaxParts);
-    group_sums_ = arena.Take<float>(tiling_.share_groups * kGroupSums);
+    group_sums_ = arena.Take<float>((tiling_.share_groups + 1) * kGroupSums);
     visit_sums_ = arena.Take<float>(kGroupSums);
     gathered_ = arena.Take<float>(tiling_.exchange_cores * 2 * kGroupSums);
     coefficients_ = arena.Take<float>(kLanes + kBlockLanes);
-    statistics_ = arena.Take<float>(2 * kStatisticsWindow);
-    mean_ = arena.Take<float>(kStatisticsWindow * kBlockLanes);
-    rstd_ = arena.Take<float>(kStatisticsWindow * kBlockLanes);
-    if (!tiling_.stat_is_float) statistics_staging_ = arena.Take<T>(2 * kStatisticsWindow);
-    if (!tiling_.weight_is_float) weight_staging_ = arena.Take<T>(2 * values);
-    AscendC::Duplicate(vectors_, 0.0f, 2 * values);
-    AscendC::Duplicate(weight_, 1.0f, 2 * values);
-    AscendC::Duplicate(group_sums_, 0.0f, tiling_.share_groups * kGroupSums);
+    if (!tiling_.weight_is_float) weight_staging_ = arena.Take<T>(tiling_.weight_staging_elems);
+    values_.TakeBuffers(weight_staging_);
+    AscendC::Duplicate(group_sums_, 0.0f, (tiling_.share_groups + 1) * kGroupSums);
     AscendC::Duplicate(visit_sums_, 0.0f, kGroupSums);
     Order();
   }
 
-  // The sums of the core's index-th group.
+  // The sums of the core's index-th dealt group, or behind them of the one that it has as a whole.
   __aicore__ inline LocalTensor<float> group_sums(int32_t index) const {
     return group_sums_[index * kGroupSums];
   }
   __aicore__ inline const LocalTensor<float>& gathered() const { return gathered_; }
+  __aicore__ inline PieceValues<T>& values() { return values_; }
 
-  // Sums go to the core's first group from here on, and to the next when the group changes.
-  __aicore__ inline void StartGroups(int64_t first_group) { first_group_ = first_group; }
+  // From here on the sums of `group` go to group_sums(index), the next group's behind them.
+  __aicore__ inline void StartGroups(int64_t group, int32_t index) { first_group_ = group - index; }
 
   __aicore__ inline PieceShape ShapeOf(const PieceCursor& cursor) const {
     if (tiling_.row_pieces > 1) {
@@ -91,15 +78,10 @@ class PieceSums {
     context_.courier.Reclaim();
     AscendC::Duplicate(vectors_, 0.0f, 2 * tiling_.vector_elems);
     Order();
-    OpenStatistics(cursor.group, false);
+    values_.OpenStatistics(cursor.group, false);
     if (!tiling_.want_input) return;
-    // Sums of rows meet the weight lane by lane, so that the visit's first row must be on a block
-    // of the buffer.
-    const int64_t row = cursor.group * tiling_.D + cursor.row;
-    const int32_t rows =
-        tiling_.row_pieces > 1 ? 1 : MinOf(tiling_.D - cursor.row, tiling_.vector_elems);
-    const bool aligned = tiling_.row_pieces > 1 || WeightAt(row) % kBlockLanes == 0;
-    if (!HasWeight(row, rows) || !aligned) OpenWeight(row);
+    values_.OpenWeight(
+        cursor, tiling_.row_pieces > 1 ? 1 : MinOf(tiling_.D - cursor.row, tiling_.vector_elems));
   }
 
   // First pass over one piece.
@@ -127,8 +109,8 @@ class PieceSums {
     open_ = false;
     const int32_t count = RoundUpTo<kBlockLanes>(count_);
     if (context_.NeedProductSums()) {
-      BroadcastRows<MultiplyOp>(channel_products_, channel_products_, Rstd(visit_.group), 1, count,
-                                1);
+      BroadcastRows<MultiplyOp>(channel_products_, channel_products_, values_.Rstd(visit_.group), 1,
+                                count, 1);
       Order();
     }
     if (tiling_.want_input) AddToGroup(count);
@@ -139,35 +121,8 @@ class PieceSums {
     }
   }
 
-  __aicore__ inline void ClearGroup() {
-    AscendC::Duplicate(group_sums_, 0.0f, kGroupSums);
-    Order();
-  }
-
-  // Mean and rstd of a window of groups that starts, or when walking backwards ends, with this one.
-  __aicore__ inline void OpenStatistics(int64_t group, bool backwards) {
-    if (!context_.NeedProductSums()) return;
-    if (group >= statistics_first_ && group < statistics_first_ + statistics_count_) return;
-    const int64_t groups = tiling_.N * tiling_.G;
-    statistics_first_ = group;
-    if (backwards) {
-      statistics_first_ = group < kStatisticsWindow ? 0 : group - kStatisticsWindow + 1;
-    }
-    statistics_count_ = MinOf(groups - statistics_first_, kStatisticsWindow);
-    const LocalTensor<float> rstd = statistics_[kStatisticsWindow];
-    const LocalTensor<T> rstd_staging =
-        tiling_.stat_is_float ? statistics_staging_ : statistics_staging_[kStatisticsWindow];
-    const RowShape shape{1, statistics_count_, statistics_count_, statistics_count_};
-    const int32_t count = RoundUpTo<kBlockLanes>(statistics_count_);
-    context_.courier.BeforeLoad();
-    context_.mean.Load(statistics_, statistics_staging_, statistics_first_, shape);
-    context_.rstd.Load(rstd, rstd_staging, statistics_first_, shape);
-    context_.courier.AfterLoad();
-    context_.mean.Widen(statistics_, statistics_staging_, count);
-    context_.rstd.Widen(rstd, rstd_staging, count);
-    Order();
-    FillBlocks(mean_, statistics_, count);
-    FillBlocks(rstd_, rstd, count);
+  __aicore__ inline void ClearGroup(int32_t index) {
+    AscendC::Duplicate(group_sums(index), 0.0f, kGroupSums);
     Order();
   }
 
@@ -178,27 +133,8 @@ class PieceSums {
     Order();
     FillBlocks(coefficients_[kBlockLanes], visit_sums_[kBlockLanes], 1);
     Order();
-    SumsToCoefficients(coefficients_, 1, Rstd(group), 1, false);
-    if constexpr (!kIsFloat<T>) UncentreShift(coefficients_, Mean(group));
-  }
-
-  // weight * rstd of the piece's channels. The window ends with the piece, because the walk goes
-  // backwards.
-  __aicore__ inline void OpenScaledWeight(const PieceCursor& cursor, const PieceShape& shape) {
-    const int64_t row = cursor.group * tiling_.D + cursor.row;
-    if (!HasWeight(row, shape.values)) {
-      const int64_t all = row - row % tiling_.C;  // the first row of this n
-      const int64_t end = row + shape.values - tiling_.vector_elems;
-      OpenWeight(tiling_.S == 1 ? row : (end > all ? end : all));
-    }
-    if (blocks_ == Blocks::kScaledWeight && scaled_group_ == cursor.group) return;
-    blocks_ = Blocks::kScaledWeight;
-    scaled_group_ = cursor.group;
-    const int32_t count = RoundUpTo<kBlockLanes>(weight_count_);
-    BroadcastRows<MultiplyOp>(scaled_weight_, weight_, Rstd(cursor.group), 1, count, 1);
-    Order();
-    if (tiling_.S > 1) FillBlocks(channel_blocks_, scaled_weight_, count);
-    Order();
+    SumsToCoefficients(coefficients_, 1, values_.Rstd(group), 1, false);
+    if constexpr (!kIsFloat<T>) UncentreShift(coefficients_, values_.Mean(group));
   }
 
   // Second pass over one piece: grad_input in place of grad_out. `reloaded`: the first pass's work
@@ -206,7 +142,7 @@ class PieceSums {
   __aicore__ inline void Apply(const PieceCursor& cursor, const PieceShape& shape,
                                const LocalTensor<T>& grad_out, const LocalTensor<T>& input,
                                bool reloaded) {
-    const int32_t channel = WeightAt(cursor.group * tiling_.D + cursor.row);
+    values_.OpenScaledWeight(cursor, shape.values);
     const int32_t at_once = RowsAtOnce(shape) > 0 ? RowsAtOnce(shape) : 1;
     const int32_t width = at_once * shape.pitch;
     const int32_t part = RowsAtOnce(shape) > 0 ? width : tiling_.work_elems;
@@ -214,22 +150,13 @@ class PieceSums {
       const int32_t rows = MinOf(shape.rows - row, at_once);
       for (int32_t at = 0; at < width; at += part) {
         const int32_t start = row * shape.pitch + at;
-        ApplyRows(grad_out[start], input[start], channel + row, rows,
+        ApplyRows(grad_out[start], input[start], cursor.group, row, rows,
                   MinOf(width - at, part) / at_once, reloaded);
       }
     }
   }
 
  private:
-  enum class Blocks : uint8_t { kNone, kWeight, kScaledWeight };
-
-  __aicore__ inline LocalTensor<float> Mean(int64_t group) const {
-    return mean_[static_cast<int32_t>(group - statistics_first_) * kBlockLanes];
-  }
-  __aicore__ inline LocalTensor<float> Rstd(int64_t group) const {
-    return rstd_[static_cast<int32_t>(group - statistics_first_) * kBlockLanes];
-  }
-
   // Rows that the float32 views hold at once; 0: not even one.
   __aicore__ inline int32_t RowsAtOnce(const PieceShape& shape) const {
     if (kIsFloat<T> || shape.rows * shape.pitch <= tiling_.work_elems) return shape.rows;
@@ -240,7 +167,7 @@ class PieceSums {
                                  int32_t count) {
     ToFloat(passes_.GradOut(grad_out), grad_out, count);
     if (context_.NeedProductSums()) {
-      passes_.Centre(input, Mean(visit_.group), 1, count, 1);
+      passes_.Centre(input, values_.Mean(visit_.group), 1, count, 1);
     } else {
       Order();
     }
@@ -280,10 +207,12 @@ class PieceSums {
                         context_.NeedProductSums(), true, false);
       ++parts;
     }
-    if (context_.NeedGradOutSums()) {
+    if (context_.NeedGradOutSums() && context_.NeedProductSums()) {
+      AscendC::WholeReduceSum(channel_sums_[value], part_sums_, parts, 2, tiling_.vector_elems, 1,
+                              kMaxParts / kBlockLanes);
+    } else if (context_.NeedGradOutSums()) {
       AscendC::WholeReduceSum(channel_sums_[value], part_sums_, parts, 1, 1, 1, kBlockLanes);
-    }
-    if (context_.NeedProductSums()) {
+    } else {
       AscendC::WholeReduceSum(channel_products_[value], products, parts, 1, 1, 1, kBlockLanes);
     }
     Order();
@@ -292,57 +221,54 @@ class PieceSums {
   __aicore__ inline void AddToGroup(int32_t count) {
     const LocalTensor<float> products = visit_sums_[kBlockLanes];
     const LocalTensor<float> group = group_sums(static_cast<int32_t>(visit_.group - first_group_));
-    const int32_t at = WeightAt(visit_.group * tiling_.D + visit_.row);
-    if (tiling_.row_pieces == 1) {
-      SumRows<true>(visit_sums_, channel_sums_, weight_[at], 1, count, passes_.scratch,
-                    passes_.scratch_elems, true);
-      SumRows<true>(products, channel_products_, weight_[at], 1, count, passes_.scratch,
-                    passes_.scratch_elems, true);
-    } else {
+    const int32_t at = values_.WeightAt(visit_);
+    if (tiling_.row_pieces > 1) {
       SumRows<false>(visit_sums_, channel_sums_, channel_sums_, 1, count, passes_.scratch,
                      passes_.scratch_elems, true);
       SumRows<false>(products, channel_products_, channel_products_, 1, count, passes_.scratch,
                      passes_.scratch_elems, true);
-      if (blocks_ != Blocks::kWeight) {
-        blocks_ = Blocks::kWeight;
-        FillBlocks(channel_blocks_, weight_, RoundUpTo<kBlockLanes>(weight_count_));
-        Order();
-      }
-      BroadcastRows<MultiplyOp>(visit_sums_, visit_sums_, channel_blocks_[at * kBlockLanes], 1,
+      BroadcastRows<MultiplyOp>(visit_sums_, visit_sums_, values_.WeightBlocks(visit_), 1,
                                 kGroupSums, 1);
       Order();
+    } else if (at % kBlockLanes == 0) {
+      const LocalTensor<float> weight = values_.weight()[at];
+      SumRows<true>(visit_sums_, channel_sums_, weight, 1, count, passes_.scratch,
+                    passes_.scratch_elems, true);
+      SumRows<true>(products, channel_products_, weight, 1, count, passes_.scratch,
+                    passes_.scratch_elems, true);
+    } else {
+      const LocalTensor<float> weight = values_.WeightBlocks(visit_);
+      AscendC::Duplicate(visit_sums_, 0.0f, kGroupSums);
+      Order();
+      SumWeighted(visit_sums_, channel_sums_, weight);
+      SumWeighted(products, channel_products_, weight);
     }
     AscendC::Add(group, group, visit_sums_, kGroupSums);
     Order();
   }
 
-  // Rows are numbered through all groups, and so through all n, as in global memory.
-  __aicore__ inline bool HasWeight(int64_t row, int32_t rows) const {
-    return row >= weight_row_ && row + rows <= weight_row_ + weight_count_;
-  }
-  __aicore__ inline int32_t WeightAt(int64_t row) const {
-    return static_cast<int32_t>(row - weight_row_);
-  }
-
-  // The weight of the channels from `row` on, as many as the buffer holds and this n still has.
-  __aicore__ inline void OpenWeight(int64_t row) {
-    const int64_t channel = row % tiling_.C;
-    weight_row_ = row;
-    weight_count_ = MinOf(tiling_.C - channel, tiling_.vector_elems);
-    blocks_ = Blocks::kNone;
-    if (!tiling_.has_weight) return;
-    const RowShape shape{1, weight_count_, weight_count_, weight_count_};
-    context_.courier.Reclaim();  // the staging buffer may be on its way out
-    context_.courier.BeforeLoad();
-    context_.weight.Load(weight_, weight_staging_, channel, shape);
-    context_.courier.AfterLoad();
-    context_.weight.Widen(weight_, weight_staging_, RoundUpTo<kBlockLanes>(weight_count_));
-    Order();
+  // Adds the visit's sums times the weight to the first lane of `total`, both taken as one block a
+  // channel: the weight of the visit's first row does not start on a block.
+  __aicore__ inline void SumWeighted(const LocalTensor<float>& total,
+                                     const LocalTensor<float>& sums,
+                                     const LocalTensor<float>& weight) const {
+    const LocalTensor<float>& blocks = passes_.scratch;
+    const int32_t batch = passes_.scratch_elems / kLanes * kBlockLanes;
+    for (int32_t row = 0; row < count_; row += batch) {
+      const int32_t rows = MinOf(count_ - row, batch);
+      FillBlocks(blocks, sums[row], rows);
+      Order();
+      AscendC::Mul(blocks, blocks, weight[row * kBlockLanes], rows * kBlockLanes);
+      Order();
+      FoldRows(blocks, rows, kBlockLanes);
+      AscendC::Add(total, total, blocks, 1);
+      Order();
+    }
   }
 
   __aicore__ inline void ApplyRows(const LocalTensor<T>& grad_out_data,
-                                   const LocalTensor<T>& input_data, int32_t channel, int32_t rows,
-                                   int32_t pitch, bool reloaded) {
+                                   const LocalTensor<T>& input_data, int64_t group, int32_t row,
+                                   int32_t rows, int32_t pitch, bool reloaded) {
     const int32_t count = rows * pitch;
     const LocalTensor<float> grad_out = passes_.GradOut(grad_out_data);
     const LocalTensor<float> input = passes_.Input(input_data);
@@ -351,15 +277,14 @@ class PieceSums {
       ToFloat(input, input_data, count);
       Order();
     } else if (reloaded) {
-      passes_.Centre(input_data, Mean(scaled_group_), 1, count, 1);
+      passes_.Centre(input_data, values_.Mean(group), 1, count, 1);
     }
     BroadcastRows<ScaleShiftOp>(input, coefficients_[kBlockLanes], coefficients_, 1, count, 1);
     Order();
     if (tiling_.S == 1) {
-      AscendC::FusedMulAdd(grad_out, scaled_weight_[channel], input, count);
+      AscendC::FusedMulAdd(grad_out, values_.ScaledWeight(row), input, count);
     } else {
-      BroadcastRows<ScaleAddOp>(grad_out, input, channel_blocks_[channel * kBlockLanes], rows,
-                                pitch, 1);
+      BroadcastRows<ScaleAddOp>(grad_out, input, values_.ScaledWeightBlocks(row), rows, pitch, 1);
     }
     Order();
     FromFloat(grad_out_data, grad_out, count);
@@ -368,22 +293,15 @@ class PieceSums {
 
   Context<T>& context_;
   const GroupNormGradTiling& tiling_;
+  PieceValues<T> values_;
   Passes<T> passes_;
-  LocalTensor<float> vectors_, channel_sums_, channel_products_, weight_, scaled_weight_;
-  LocalTensor<float> channel_blocks_;  // one block a channel: the weight, or the weight times rstd
+  LocalTensor<float> vectors_, channel_sums_, channel_products_;
   LocalTensor<float> part_sums_, group_sums_, visit_sums_, gathered_, coefficients_;
-  LocalTensor<float> statistics_, mean_, rstd_;
-  LocalTensor<T> statistics_staging_, weight_staging_;
+  LocalTensor<T> weight_staging_;
   PieceCursor visit_{-1, 0, 0};
   bool open_ = false;
   int32_t count_ = 0;  // values of the visit so far
-  int64_t statistics_first_ = 0;
-  int32_t statistics_count_ = 0;
   int64_t first_group_ = 0;
-  int64_t scaled_group_ = -1;
-  int64_t weight_row_ = 0;
-  int32_t weight_count_ = 0;
-  Blocks blocks_ = Blocks::kNone;
 };
 
 }  // namespace group_norm_grad

@@ -17,64 +17,103 @@ class PieceWalk {
   __aicore__ inline void Process() {
     ring_.Init(context_.pipe, context_.arena, tiling_.slots, tiling_.slot_elems);
     sums_.TakeBuffers();
+    const bool split = tiling_.schedule == Schedule::kSplitGroup;
     const Share share = ShareOf(context_.core, tiling_.per_core, tiling_.larger_cores);
-    if (tiling_.schedule == Schedule::kStreamedGroup) {
-      Stream(share);
+    const Share groups =
+        split ? Share{context_.core * tiling_.whole_groups, tiling_.whole_groups} : share;
+    first_dealt_ = AscendC::GetBlockNum() * tiling_.whole_groups;
+    dealt_count_ = split ? share.count : 0;
+    dealt_ = CursorAt(split ? share.first : 0);
+    whole_ = {groups.first, 0, 0};
+    whole_count_ = groups.count * tiling_.group_pieces;
+    ahead_ = whole_count_ > 0 ? whole_ : dealt_;
+    ahead_count_ = whole_count_;
+    sums_.values().Prepare(ahead_, groups.count, dealt_);
+    dealt_first_ = whole_count_ > 0 && dealt_count_ > 0 && context_.core % 2 == 1;
+    if (dealt_first_) {
+      last_dealt_ = CursorAt(share.first + dealt_count_ - 1);
+      SumDealtFirst();
     } else {
-      Split(share);
+      Preload(0, 1, MinOf(whole_count_ > 0 ? tiling_.group_pieces : dealt_count_, ring_.slots()));
     }
+    Stream(groups);
+    if (split) Split();
     context_.courier.Reclaim();
   }
 
  private:
+  // Every second core adds up its dealt pieces before its groups, and reads them again behind them:
+  // cores that turn from loads to the second pass all at once leave the memory idle.
+  __aicore__ inline void SumDealtFirst() {
+    ahead_ = dealt_;
+    ahead_count_ = dealt_count_;
+    dealt_ahead_ = true;
+    const int64_t more = MinOf(tiling_.group_pieces, ring_.slots());
+    Preload(0, 1, MinOf(dealt_count_ + more, ring_.slots()));
+    PieceCursor cursor = dealt_;
+    sums_.StartGroups(cursor.group, 0);
+    slot_ = ring_.Step(SumPieces(cursor, dealt_count_, 0, more), 1);
+  }
+
   // Each group from its first piece to its last and back. Slots that a group frees, or never uses,
-  // take the next group's pieces, so that the load pipe does not wait for the change: the walk
-  // turns round in the ring from group to group.
+  // take the pieces that follow, the next group's or the dealt ones behind the last, so that the
+  // load pipe does not wait for the change: the walk turns round in the ring from group to group.
   __aicore__ inline void Stream(const Share& groups) {
     const int64_t pieces = tiling_.group_pieces;
     const int64_t last = groups.first + groups.count - 1;
-    int32_t first_slot = 0;
-    int32_t direction = 1;
-    ahead_ = {groups.first, 0, 0};
-    Preload(first_slot, direction, MinOf(pieces, ring_.slots()));
     for (int64_t group = groups.first; group <= last; ++group) {
-      const int32_t turn = ring_.Step(first_slot, -direction);
-      const int64_t more = group < last ? pieces : 0;
+      int32_t turn = ring_.Step(slot_, -direction_);
+      const int64_t more = group < last ? pieces : dealt_count_;
       if (pieces < ring_.slots()) {
-        Preload(turn, -direction, MinOf(more, ring_.slots() - static_cast<int32_t>(pieces)));
+        Preload(turn, -direction_, MinOf(more, ring_.slots() - static_cast<int32_t>(pieces)));
       }
       PieceCursor cursor{group, 0, 0};
-      sums_.StartGroups(group);
-      const int32_t slot = SumPieces(cursor, pieces, first_slot, direction);
-      sums_.MakeCoefficients(group, sums_.group_sums(0));
-      sums_.ClearGroup();
+      sums_.StartGroups(group, tiling_.share_groups);
+      const int32_t slot = SumPieces(cursor, pieces, slot_, more > 0 ? tiling_.spare_slots : 0);
+      if (tiling_.spare_slots > 0) turn = ring_.Step(slot, direction_);
+      sums_.MakeCoefficients(group, sums_.group_sums(tiling_.share_groups));
+      sums_.ClearGroup(tiling_.share_groups);
       Retreat(cursor);
-      WriteGradInput(cursor, pieces, slot, -direction, more);
-      first_slot = turn;
-      direction = -direction;
+      WriteGradInput(cursor, pieces, slot, more, tiling_.spare_slots);
+      slot_ = turn;
+      direction_ = -direction_;
     }
   }
 
-  // All pieces of all groups are dealt to the cores in order, so that a core's share starts and
-  // ends inside a group.
-  __aicore__ inline void Split(const Share& share) {
+  // Pieces of the groups that nobody has as a whole are dealt to the cores in order, so that a
+  // core's share starts and ends inside a group.
+  __aicore__ inline void Split() {
+    if (dealt_count_ == 0) {
+      AscendC::SyncAll();  // with the cores that have some
+      return;
+    }
+    PieceCursor cursor = dealt_;
+    int32_t slot = slot_;
+    if (dealt_first_) {
+      cursor = last_dealt_;
+      direction_ = -direction_;
+    } else {
+      sums_.StartGroups(cursor.group, 0);
+      slot = SumPieces(cursor, dealt_count_, slot_, 0);
+      Retreat(cursor);
+    }
+    if (!tiling_.want_input) return;
+    ExchangeSums(cursor.group);
+    exchanged_ = true;
+    WriteGradInput(cursor, dealt_count_, slot, 0, 0);
+  }
+
+  // The place of a piece that is dealt out.
+  __aicore__ inline PieceCursor CursorAt(int64_t piece) const {
     const int64_t group =
-        share.first / tiling_.group_pieces;  // once a core: only the core knows its index
-    const int64_t within = share.first - group * tiling_.group_pieces;
-    PieceCursor cursor{group, within * tiling_.piece_rows, 0};
+        piece / tiling_.group_pieces;  // once a core: only the core knows its index
+    const int64_t within = piece - group * tiling_.group_pieces;
+    PieceCursor cursor{first_dealt_ + group, within * tiling_.piece_rows, 0};
     if (tiling_.row_pieces > 1) {
       cursor.row = within / tiling_.row_pieces;
       cursor.piece = within - cursor.row * tiling_.row_pieces;
     }
-    ahead_ = cursor;
-    Preload(0, 1, MinOf(share.count, ring_.slots()));
-    sums_.StartGroups(group);
-    const int32_t slot = SumPieces(cursor, share.count, 0, 1);
-    if (!tiling_.want_input) return;
-    Retreat(cursor);
-    first_group_ = group;
-    ExchangeSums(cursor.group);
-    WriteGradInput(cursor, share.count, slot, -1, 0);
+    return cursor;
   }
 
   __aicore__ inline void Preload(int32_t slot, int32_t direction, int32_t count) {
@@ -84,11 +123,12 @@ class PieceWalk {
     }
   }
 
-  // First pass. Returns the slot of the last piece; the cursor ends after it.
+  // First pass, with `more` pieces loaded behind these. Returns the slot of the last one; the
+  // cursor ends after it.
   __aicore__ inline int32_t SumPieces(PieceCursor& cursor, int64_t pieces, int32_t slot,
-                                      int32_t direction) {
+                                      int64_t more) {
     for (int64_t i = 0; i < pieces; ++i) {
-      if (i > 0) slot = ring_.Step(slot, direction);
+      if (i > 0) slot = ring_.Step(slot, direction_);
       const PieceShape shape = sums_.ShapeOf(cursor);
       ring_.BeginCompute(slot);
       if (sums_.StartsVisit(cursor, shape)) {
@@ -96,45 +136,48 @@ class PieceWalk {
         sums_.StartVisit(cursor);
       }
       sums_.Add(shape, ring_.grad_out(slot), ring_.input(slot));
-      if (i + ring_.slots() < pieces) LoadAhead(slot);
+      if (i + ring_.slots() < pieces + more) LoadAhead(slot);
       Advance(cursor);
     }
     sums_.FinishVisit();
     return slot;
   }
 
-  // Second pass, from the cursor's piece backwards. The last slots' worth of pieces is still there;
-  // `more` pieces of the next group are loaded behind this one's.
+  // Second pass, from the cursor's piece backwards. The last slots' worth of pieces is still there,
+  // or there again; `more` pieces are loaded behind them, the first of them already in the slot
+  // after this one if there is a spare one.
   __aicore__ inline void WriteGradInput(PieceCursor cursor, int64_t pieces, int32_t slot,
-                                        int32_t direction, int64_t more) {
+                                        int64_t more, int32_t spare) {
+    const int32_t kept = ring_.slots() - spare;
+    const int32_t taken = spare > 0 ? ring_.Step(slot, direction_) : -1;
     PieceCursor back = cursor;
-    for (int32_t i = 0; i < ring_.slots() && i < pieces; ++i) Retreat(back);
+    for (int32_t i = 0; i < kept && i < pieces; ++i) Retreat(back);
     int64_t group = -1;
     for (int64_t i = pieces - 1; i >= 0; --i) {
-      const bool reloaded = i + ring_.slots() < pieces;
+      const bool reloaded = i + kept < pieces || (dealt_first_ && exchanged_);
       if (cursor.group != group) {
         group = cursor.group;
-        if (tiling_.schedule == Schedule::kSplitGroup) {
-          sums_.OpenStatistics(group, true);
+        if (exchanged_) {
+          sums_.values().OpenStatistics(group, true);
           sums_.MakeCoefficients(group,
-                                 sums_.group_sums(static_cast<int32_t>(group - first_group_)));
+                                 sums_.group_sums(static_cast<int32_t>(group - dealt_.group)));
         }
       }
       const PieceShape shape = sums_.ShapeOf(cursor);
-      sums_.OpenScaledWeight(cursor, shape);
       if (reloaded) ring_.BeginCompute(slot);
       sums_.Apply(cursor, shape, ring_.grad_out(slot), ring_.input(slot), reloaded);
       ring_.BeginStore(slot);
       StoreRows<T>(context_.grad_input, sums_.OffsetOf(cursor), ring_.grad_out(slot),
                    sums_.MoveOf(shape));
-      if (i >= ring_.slots()) {
+      if (i >= kept) {
         Load(back, slot);
         Retreat(back);
       } else if (ring_.slots() - 1 - i < more) {
         LoadAhead(slot);
       }
       Retreat(cursor);
-      slot = ring_.Step(slot, direction);
+      slot = ring_.Step(slot, -direction_);
+      if (slot == taken) slot = ring_.Step(slot, -direction_);
     }
   }
 
@@ -143,7 +186,7 @@ class PieceWalk {
   // these two. The groups between are its own.
   __aicore__ inline void ExchangeSums(int64_t last_group) {
     Courier& courier = context_.courier;
-    const int32_t last = static_cast<int32_t>(last_group - first_group_);
+    const int32_t last = static_cast<int32_t>(last_group - dealt_.group);
     if (last == 0) {
       AscendC::Adds(sums_.group_sums(1), sums_.group_sums(0), 0.0f, kGroupSums);
       Order();
@@ -155,7 +198,7 @@ class PieceWalk {
     courier.AfterStore();
     courier.Reclaim();
     AscendC::SyncAll();
-    const int64_t first_core = FirstCoreOf(first_group_);
+    const int64_t first_core = FirstCoreOf(dealt_.group);
     const int64_t last_core = LastCoreOf(last_group);
     const int32_t count = static_cast<int32_t>(last_core - first_core + 1) * 2 * kGroupSums;
     courier.BeforeLoad();
@@ -163,7 +206,7 @@ class PieceWalk {
                     {1, count, count, count});
     courier.AfterLoad();
     if (first_core < context_.core || last == 0) {
-      AddUp(0, 0, static_cast<int32_t>(LastCoreOf(first_group_) - first_core));
+      AddUp(0, 0, static_cast<int32_t>(LastCoreOf(dealt_.group) - first_core));
     }
     if (last > 0) {
       AddUp(last, static_cast<int32_t>(context_.core - first_core),
@@ -185,14 +228,14 @@ class PieceWalk {
 
   __aicore__ inline int64_t FirstCoreOf(int64_t group) const {
     int64_t core = context_.core;
-    const int64_t begin = group * tiling_.group_pieces;
+    const int64_t begin = (group - first_dealt_) * tiling_.group_pieces;
     while (ShareOf(core, tiling_.per_core, tiling_.larger_cores).first > begin) --core;
     return core;
   }
 
   __aicore__ inline int64_t LastCoreOf(int64_t group) const {
     int64_t core = context_.core;
-    const int64_t end = (group + 1) * tiling_.group_pieces;
+    const int64_t end = (group - first_dealt_ + 1) * tiling_.group_pieces;
     while (core + 1 < AscendC::GetBlockNum() &&
            ShareOf(core + 1, tiling_.per_core, tiling_.larger_cores).first < end) {
       ++core;
@@ -226,19 +269,35 @@ class PieceWalk {
     --cursor.group;
   }
 
+  // The next of the core's pieces: those of its groups, then the dealt ones. If it adds these up
+  // first, they come before the groups, and once more behind them, the last one first.
   __aicore__ inline void LoadAhead(int32_t slot) {
     Load(ahead_, slot);
-    Advance(ahead_);
+    if (backwards_) {
+      Retreat(ahead_);
+    } else {
+      Advance(ahead_);
+    }
+    if (--ahead_count_ != 0) return;
+    if (dealt_ahead_) {
+      dealt_ahead_ = false;
+      ahead_ = whole_;
+      ahead_count_ = whole_count_;
+    } else {
+      backwards_ = dealt_first_;
+      ahead_ = dealt_first_ ? last_dealt_ : dealt_;
+    }
   }
 
   __aicore__ inline void Load(const PieceCursor& cursor, int32_t slot) {
     const RowShape shape = sums_.MoveOf(sums_.ShapeOf(cursor));
     const int64_t offset = sums_.OffsetOf(cursor);
-    ring_.BeginLoad(slot);
-    LoadRows<T>(ring_.grad_out(slot), context_.grad_out, offset, shape);
+    ring_.BeginInput(slot);
     if (context_.NeedProductSums()) {
       LoadRows<T>(ring_.input(slot), context_.input, offset, shape);
     }
+    ring_.BeginGradOut(slot);
+    LoadRows<T>(ring_.grad_out(slot), context_.grad_out, offset, shape);
     ring_.EndLoad(slot);
   }
 
@@ -246,8 +305,18 @@ class PieceWalk {
   const GroupNormGradTiling& tiling_;
   PieceSums<T> sums_;
   Ring<T> ring_;
-  PieceCursor ahead_;
-  int64_t first_group_ = 0;
+  PieceCursor whole_;  // the first piece of the core's groups
+  int64_t whole_count_;
+  PieceCursor dealt_, last_dealt_;  // the first and the last of its dealt pieces
+  int64_t dealt_count_;
+  int64_t first_dealt_;  // the first group that is dealt out
+  PieceCursor ahead_;    // the next piece to load
+  int64_t ahead_count_;  // pieces from there to the next change between whole and dealt
+  bool dealt_ahead_ = false, backwards_ = false;
+  bool dealt_first_;
+  int32_t slot_ = 0;        // of the next group's first piece
+  int32_t direction_ = 1;   // in the ring, of the first pass
+  bool exchanged_ = false;  // the sums of groups are those of several cores
 };
 
 }  // namespace group_norm_grad

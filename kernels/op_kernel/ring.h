@@ -28,8 +28,8 @@ class UbArena {
 
   template <class T>
   __aicore__ inline LocalTensor<T> Take(int32_t elems, BankHalf half) {
-    used_ =
-        RoundUpTo<kBankGroupsBytes>(used_) + static_cast<int32_t>(half) * (kBankGroupsBytes / 2);
+    const int32_t start = static_cast<int32_t>(half) * (kBankGroupsBytes / 2);
+    used_ = RoundUpTo<kBankGroupsBytes>(used_ - start) + start;
     return Take<T>(elems);
   }
 
@@ -99,8 +99,9 @@ class Ring {
   __aicore__ inline void Init(AscendC::TPipe* pipe, UbArena& arena, int32_t slots, int32_t elems) {
     pipe_ = pipe;
     slots_ = slots;
+    // Buffers of one half side by side: the change of half costs a gap.
+    for (int32_t i = 0; i < slots; ++i) grad_out_[i] = arena.Take<T>(elems, BankHalf::kFirst);
     for (int32_t i = 0; i < slots; ++i) {
-      grad_out_[i] = arena.Take<T>(elems, BankHalf::kFirst);
       input_[i] = arena.Take<T>(elems, BankHalf::kSecond);
       loaded_[i] = pipe->AllocEventID<AscendC::HardEvent::MTE2_V>();
       read_[i] = pipe->AllocEventID<AscendC::HardEvent::V_MTE2>();
@@ -129,16 +130,20 @@ class Ring {
     return slot < 0 ? slots_ - 1 : (slot == slots_ ? 0 : slot);
   }
 
-  // The loads that follow may overwrite the slot. Its last user's flag is set this late because
-  // then no flag is ever left set when there is nothing more to load.
-  __aicore__ inline void BeginLoad(int32_t slot) {
-    if (last_user_[slot] == User::kVector) {
-      AscendC::SetFlag<AscendC::HardEvent::V_MTE2>(read_[slot]);
-      AscendC::WaitFlag<AscendC::HardEvent::V_MTE2>(read_[slot]);
-    } else if (last_user_[slot] == User::kStore) {
-      AscendC::SetFlag<AscendC::HardEvent::MTE3_MTE2>(stored_[slot]);
-      AscendC::WaitFlag<AscendC::HardEvent::MTE3_MTE2>(stored_[slot]);
-    }
+  // A load into the slot's input may follow: the vector pipe has read it. The flags of the slot's
+  // last user are set this late because then none is ever left set when there is nothing more to
+  // load.
+  __aicore__ inline void BeginInput(int32_t slot) {
+    if (last_user_[slot] == User::kNone) return;
+    AscendC::SetFlag<AscendC::HardEvent::V_MTE2>(read_[slot]);
+    AscendC::WaitFlag<AscendC::HardEvent::V_MTE2>(read_[slot]);
+  }
+
+  // And one into its grad_out: what took its place has been stored, while the input came in.
+  __aicore__ inline void BeginGradOut(int32_t slot) {
+    if (last_user_[slot] != User::kStore) return;
+    AscendC::SetFlag<AscendC::HardEvent::MTE3_MTE2>(stored_[slot]);
+    AscendC::WaitFlag<AscendC::HardEvent::MTE3_MTE2>(stored_[slot]);
   }
 
   __aicore__ inline void EndLoad(int32_t slot) {

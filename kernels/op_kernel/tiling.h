@@ -12,7 +12,7 @@ enum class Schedule : int32_t {
   kGroupTiles,   // tiles of whole groups, each read once
   // a core takes one group at a time in pieces: sums, then grad_input in reverse order
   kStreamedGroup,
-  // pieces of all groups are dealt to all cores, which exchange sums between the two passes
+  // pieces of groups are dealt to all cores, which exchange sums between the two passes
   kSplitGroup,
 };
 
@@ -22,7 +22,7 @@ constexpr int32_t kMaxSlots = 5;
 // A block with the group's sum, one with its product sum, zeros behind each.
 constexpr int32_t kGroupSums = 16;
 // Groups of a walk over pieces whose mean and rstd are loaded together.
-constexpr int32_t kStatisticsWindow = 64;
+constexpr int32_t kStatisticsWindow = 32;
 constexpr int32_t kBankGroupsBytes = 512;  // of the unified buffer: once round the bank groups
 constexpr int32_t kMaxParts = 64;          // of a row that are converted and summed one by one
 
@@ -42,6 +42,7 @@ struct GroupNormGradTiling {
   // more.
   int64_t per_core;
   int64_t larger_cores;
+  int64_t whole_groups;  // kSplitGroup: that every core streams before; the other groups are dealt
   int64_t group_pieces;  // pieces of a group
   int64_t row_pieces;    // pieces of a channel's row; above 1 a piece is a part of one row
   int64_t last_row;      // first row of a group's last piece
@@ -58,6 +59,7 @@ struct GroupNormGradTiling {
   int32_t group_pitch;        // of one group's data
   int32_t ub_bytes;           // that the schedule uses
   int32_t slots;              // of the ring of (grad_out, input) buffers
+  int32_t spare_slots;        // 1: one takes the next group's first piece before the second pass
   int32_t slot_elems;
   int32_t work_elems;     // float32 copies of 16-bit data; 0 for float32
   int32_t work_rows;      // of one group that fit in them
@@ -65,9 +67,12 @@ struct GroupNormGradTiling {
   int32_t stat_entries;   // and without
   int32_t scratch_elems;  // float32, for reductions
   int32_t vector_elems;   // float32, one value a channel of a visit
-  int32_t piece_rows;     // rows of a piece
-  int32_t piece_elems;    // elements of a part of a row
-  int32_t g_blocks;       // kGroupTiles: cores side by side along G
+  int32_t weight_elems;   // of the weight in the unified buffer: all of it, or a visit's
+  int32_t weight_pitch;   // of a group's weight when all of it is there; else 0
+  int32_t weight_staging_elems;
+  int32_t piece_rows;   // rows of a piece
+  int32_t piece_elems;  // elements of a part of a row
+  int32_t g_blocks;     // kGroupTiles: cores side by side along G
   // kGroupTiles: groups of a DMA tile, of a compute unit, and of a window of statistics.
   int32_t tile_n;
   int32_t tile_g;

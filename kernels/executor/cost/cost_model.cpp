@@ -135,6 +135,20 @@ CostReport CostModel::Finish(const std::string& trace_path) {
   const double hbm_bytes = nominal.hbm_read_bytes + nominal.hbm_write_bytes;
   report.peak_floor_us = hbm_bytes / memory_.hbm_bytes_per_ns / 1000;
   report.floor_us = report.peak_floor_us / constants_.hbm_efficiency.nominal;
+  const double hbm_rate = memory_.hbm_bytes_per_ns * constants_.hbm_efficiency.nominal;
+  report.least_us = constants_.start_ns.nominal / 1000;
+  for (const Stretch& stretch : nominal.stretches) {
+    CostReport::Stretch mean{stretch.hbm_bytes / hbm_rate / 1000,
+                             stretch.l2_bytes / memory_.l2_bytes_per_ns / 1000};
+    double longest = std::max(mean.hbm_us, mean.l2_us);
+    for (size_t pipe = 0; pipe < kPipes; ++pipe) {
+      mean.pipe_us[pipe] = stretch.pipe_ns[pipe] / static_cast<double>(cores_.size()) / 1000;
+      longest = std::max(longest, mean.pipe_us[pipe]);
+    }
+    report.least_us += longest;
+    if (!report.stretches.empty()) report.least_us += constants_.sync_all_ns.nominal / 1000;
+    report.stretches.push_back(mean);
+  }
   const double time = nominal.cores_ns * static_cast<double>(std::max<size_t>(cores_.size(), 1));
   size_t busiest = 0;
   for (size_t pipe = 0; pipe < kPipes; ++pipe) {

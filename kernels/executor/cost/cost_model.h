@@ -17,6 +17,16 @@ struct CostReport {
   double cores_us = 0;       // nominal: from the first core's start to the last one's end
   double floor_us = 0;       // HBM traffic at the rate that large transfers reach
   double peak_floor_us = 0;  // HBM traffic at the platform's rate
+  // On the cores, for these instructions: the start and the SyncAlls, and between them the HBM
+  // traffic, all traffic at L2's rate, or the mean core's busiest pipe, whichever takes longer.
+  double least_us = 0;
+  // From SyncAll to SyncAll: HBM at the rate of the floor, L2, and the mean core's pipes.
+  struct Stretch {
+    double hbm_us = 0;
+    double l2_us = 0;
+    double pipe_us[kPipes] = {0, 0, 0, 0};
+  };
+  std::vector<Stretch> stretches;
   double hbm_read_bytes = 0;
   double hbm_write_bytes = 0;
   double l2_bytes = 0;

@@ -39,6 +39,7 @@ struct CoreState {
   size_t next = 0;
   PipeState pipes[kPipes];
   std::deque<double> flags[kFlags];
+  size_t syncs = 0;
   bool at_sync = false;
   bool done = false;
 };
@@ -122,8 +123,14 @@ class Simulation {
     PipeState& state = core.pipes[static_cast<size_t>(pipe)];
     state.free_at = now_ + ns;
     result_.busy_ns[static_cast<size_t>(pipe)] += ns;
+    StretchOf(core).pipe_ns[static_cast<size_t>(pipe)] += ns;
     if (pipe != Pipe::kS) Record(index, pipe, op, now_, state.free_at);
     Wake(index, state.free_at);
+  }
+
+  Stretch& StretchOf(const CoreState& core) {
+    if (result_.stretches.size() <= core.syncs) result_.stretches.resize(core.syncs + 1);
+    return result_.stretches[core.syncs];
   }
 
   void Record(size_t core, Pipe pipe, Op op, double start, double end) {
@@ -149,6 +156,7 @@ class Simulation {
       case StepKind::kSyncAll:
         if (!AllIdle(index, core)) return false;
         core.at_sync = true;
+        ++core.syncs;
         ++core.next;
         ReleaseSync();
         return false;
@@ -234,6 +242,10 @@ class Simulation {
                          (transfer.bytes - missed) / constants_.core_l2_rate.At(corner_);
     transfer.alone_ns = std::max({constants_.dma_issue_ns.At(corner_),
                                   step.rows * constants_.dma_row_ns.At(corner_), moving_ns});
+    Stretch& stretch = StretchOf(cores_[index]);
+    stretch.hbm_bytes += static_cast<double>(traffic.hbm_read + traffic.hbm_write);
+    stretch.l2_bytes += transfer.bytes;
+    stretch.pipe_ns[static_cast<size_t>(step.pipe)] += transfer.alone_ns;
     pipe.transferring = true;
     Settle();
     transfers_.push_back(transfer);

@@ -51,6 +51,13 @@ struct Slice {  // of the trace
   double end_ns = 0;
 };
 
+// What all cores do between two SyncAlls, each pipe as if it had the memory to itself.
+struct Stretch {
+  double hbm_bytes = 0;
+  double l2_bytes = 0;
+  double pipe_ns[kPipes] = {0, 0, 0, 0};
+};
+
 struct Simulated {
   double cores_ns = 0;                    // from the first core's start to the last one's end
   double busy_ns[kPipes] = {0, 0, 0, 0};  // summed over cores
@@ -58,6 +65,7 @@ struct Simulated {
   double hbm_write_bytes = 0;
   double l2_bytes = 0;  // all DMA traffic, as bursts
   std::vector<Slice> slices;
+  std::vector<Stretch> stretches;
 };
 
 // One line of the reuse estimate: the smallest burst, which is also what an L2 line is filled by.
