@@ -282,7 +282,9 @@ def test_moves(device: str) -> None:
             x = torch.randn(2, 8, 3, 3, device=device, dtype=dtype)
             if device == "cpu":
                 x, moved = (t.to(memory_format=torch.channels_last) for t in (x, moved))
-            moved(x).sum().backward()
+            output = moved(x)
+            assert output.dtype == dtype and output.stride() == x.stride()
+            output.sum().backward()
             assert all(p.grad.dtype == dtype for p in moved.parameters())  # type: ignore[union-attr]
     back = copy.deepcopy(norm).to(device).to("meta").to_empty(device=device)
     back.load_state_dict(norm.state_dict())

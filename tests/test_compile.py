@@ -87,16 +87,23 @@ def test_compiled_training(dynamic: bool | None, dropin: DropIn, device: str) ->
 
 
 @feature("torch.compile fullgraph, inference")
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_compiled_inference(mode: Callable[[], Any], dropin: DropIn, device: str) -> None:
+def test_compiled_inference(
+    mode: Callable[[], Any], dynamic: bool, dropin: DropIn, device: str
+) -> None:
+    counter = CompileCounterWithBackend("aot_eager")
     block = block_of(dropin)
-    compiled = torch.compile(block, backend="aot_eager", fullgraph=True)
+    compiled = torch.compile(block, backend=counter, fullgraph=True, dynamic=dynamic)
+    counts = []
     for shape in SHAPES:
         x, weight, bias, _ = leaves_on(shape, device)
         with mode():
             output = compiled(x, weight, bias)
             assert not output.requires_grad
             assert_close(output, block(x, weight, bias))
+        counts.append(counter.frame_count)
+    assert counts[-1] - counts[0] == (0 if dynamic else 2)
 
 
 @feature("torch.compile with inductor")

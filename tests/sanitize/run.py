@@ -76,8 +76,9 @@ def main() -> int:
     if sanitizer == "address":
         # libstdc++ in front as well, or ASan does not find __cxa_throw.
         preload = [library("libasan.so"), library("libubsan.so"), library("libstdc++.so.6")]
+        # A small quarantine of freed memory, or it looks like a leak to the tests of the resident size.
         env["ASAN_OPTIONS"] = (
-            f"{log}:detect_leaks=0:abort_on_error=0:detect_stack_use_after_return=1"
+            f"{log}:detect_leaks=0:abort_on_error=0:detect_stack_use_after_return=1:quarantine_size_mb=64"
         )
         env["UBSAN_OPTIONS"] = f"{log}:print_stacktrace=1"
     else:
