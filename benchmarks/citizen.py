@@ -249,7 +249,8 @@ def main() -> int:
         for case in CASES
         if options.only in case.name
     ]
-    record = {"machine": machine, "threads": options.threads, "rows": rows}
+    # Rounded here, so that the table is made of what is kept.
+    record = harness.rounded({"machine": machine, "threads": options.threads, "rows": rows})
     print(table(record))
     if options.save:
         harness.save(RESULTS, record)

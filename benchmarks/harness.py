@@ -97,7 +97,19 @@ def machine() -> dict[str, Any]:
     }
 
 
+def rounded(value: Any) -> Any:
+    """The value with every float in it to four significant digits, which is more than a timing has."""
+    if isinstance(value, dict):
+        return {key: rounded(of) for key, of in value.items()}
+    if isinstance(value, list):
+        return [rounded(of) for of in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
 def save(path: Path, record: dict[str, Any]) -> None:
-    """Write a record as JSON."""
+    """Write a record as JSON, a line for each of its cases."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    cases = rounded(record.get("cases", []))
+    lines = ",\n  ".join(json.dumps(case) for case in cases)
+    rest = json.dumps(rounded({key: of for key, of in record.items() if key != "cases"}), indent=1)
+    path.write_text(f'{rest[:-2]},\n "cases": [\n  {lines}\n ]\n}}\n' if cases else rest + "\n")
