@@ -30,6 +30,7 @@ OPERATOR(Mul, (T a, T b, T y), (a, b, y), (Tensor a, Tensor b, Tensor y) { y.cop
 OPERATOR(Muls, (T a, S b, T y), (a, b, y), (Tensor a, Scalar b, Tensor y) { y.copy_(at::mul(a, b)); })
 OPERATOR(InplaceMul, (T y, T b), (y, b), (Tensor y, Tensor b) { y.mul_(b); })
 OPERATOR(InplaceMuls, (T y, S b), (y, b), (Tensor y, Scalar b) { y.mul_(b); })
+OPERATOR(Addcmul, (T c, T a, T b, S k, T y), (c, a, b, k, y), (Tensor c, Tensor a, Tensor b, Scalar k, Tensor y) { y.copy_(at::addcmul(c, a, b, k)); })
 OPERATOR(Div, (T a, T b, T y), (a, b, y), (Tensor a, Tensor b, Tensor y) { y.copy_(at::div(a, b)); })
 OPERATOR(Divs, (T a, S b, T y), (a, b, y), (Tensor a, Scalar b, Tensor y) { y.copy_(at::div(a, b)); })
 OPERATOR(InplaceDivs, (T y, S b), (y, b), (Tensor y, Scalar b) { y.div_(b); })
