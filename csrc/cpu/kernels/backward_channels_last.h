@@ -165,7 +165,9 @@ struct ChannelBlock {
       sum_centred = arrays.chunk_centred;
       sum_plain = arrays.chunk_plain;
     } else {
-      AddChunks(arrays, chunk_sums);
+      AddChunks<A>(args.plan.chunks, Padded(), {arrays.centred, arrays.plain},
+                   {arrays.centred_error, arrays.plain_error}, arrays.chunk_centred,
+                   arrays.chunk_plain, chunk_sums);
     }
     const A* all_centred = ByChannel(sum_centred, arrays.by_channel[0]);
     const A* all_plain = ByChannel(sum_plain, arrays.by_channel[1]);
@@ -179,21 +181,6 @@ struct ChannelBlock {
                                    S, rstd[g]);
       }
     });
-  }
-
-  template <typename ChunkSums>
-  void AddChunks(const ChannelArrays<A>& arrays, const ChunkSums& chunk_sums) const {
-    const int64_t padded = Padded();
-    for (A* array : {arrays.centred, arrays.plain, arrays.centred_error, arrays.plain_error}) {
-      std::fill_n(array, padded, A(0));
-    }
-    for (int64_t k = 0; k < args.plan.chunks; ++k) {
-      chunk_sums(k);
-      AddExactly(arrays.centred, arrays.centred_error, arrays.chunk_centred, padded);
-      AddExactly(arrays.plain, arrays.plain_error, arrays.chunk_plain, padded);
-    }
-    SettleExactly(arrays.centred, arrays.centred_error, padded);
-    SettleExactly(arrays.plain, arrays.plain_error, padded);
   }
 
   void Apply(int64_t chunk, const ChannelArrays<A>& arrays) const {

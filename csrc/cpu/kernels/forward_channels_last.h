@@ -120,7 +120,9 @@ struct ForwardBlock {
       plain = arrays.chunk_plain;
       squared = arrays.chunk_squared;
     } else {
-      AddChunks(arrays, chunk_sums);
+      AddChunks<A>(args.plan.chunks, Padded(), {arrays.plain, arrays.squared},
+                   {arrays.plain_error, arrays.squared_error}, arrays.chunk_plain,
+                   arrays.chunk_squared, chunk_sums);
     }
     // Every channel's moments, by channel, then those of its group.
     const auto& [shift_of, plain_of, squared_of] = arrays.by_channel;
@@ -142,21 +144,6 @@ struct ForwardBlock {
                            {static_cast<double>(S * width_of), mean, squares});
       }
     });
-  }
-
-  template <typename ChunkSums>
-  void AddChunks(const ForwardArrays<A>& arrays, const ChunkSums& chunk_sums) const {
-    const int64_t padded = Padded();
-    for (A* array : {arrays.plain, arrays.squared, arrays.plain_error, arrays.squared_error}) {
-      std::fill_n(array, padded, A(0));
-    }
-    for (int64_t k = 0; k < args.plan.chunks; ++k) {
-      chunk_sums(k);
-      AddExactly(arrays.plain, arrays.plain_error, arrays.chunk_plain, padded);
-      AddExactly(arrays.squared, arrays.squared_error, arrays.chunk_squared, padded);
-    }
-    SettleExactly(arrays.plain, arrays.plain_error, padded);
-    SettleExactly(arrays.squared, arrays.squared_error, padded);
   }
 
   // What Normalise takes of every channel, once the groups have their statistics.

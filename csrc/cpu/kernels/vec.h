@@ -7,6 +7,7 @@
 #include <c10/macros/Macros.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -301,6 +302,23 @@ C10_ALWAYS_INLINE void SettleExactly(A* totals, const A* errors, int64_t n) {
     const Pair<A> finite(none.lo == zero.lo, none.hi == zero.hi);
     Store(totals + i, Load(totals + i) + (error & finite));
   }
+}
+
+// Two arrays of sums over the chunks: chunk_sums(k) puts those of chunk k where the two references
+// point then. padded elements each, a multiple of kPair.
+template <typename A, typename ChunkSums>
+void AddChunks(int64_t chunks, int64_t padded, std::array<A*, 2> totals, std::array<A*, 2> errors,
+               A* const& first_of_chunk, A* const& second_of_chunk, const ChunkSums& chunk_sums) {
+  for (int i = 0; i < 2; ++i) {
+    std::fill_n(totals[i], padded, A(0));
+    std::fill_n(errors[i], padded, A(0));
+  }
+  for (int64_t k = 0; k < chunks; ++k) {
+    chunk_sums(k);
+    AddExactly(totals[0], errors[0], first_of_chunk, padded);
+    AddExactly(totals[1], errors[1], second_of_chunk, padded);
+  }
+  for (int i = 0; i < 2; ++i) SettleExactly(totals[i], errors[i], padded);
 }
 
 constexpr int64_t RoundUp(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
