@@ -50,12 +50,17 @@ C10_ALWAYS_INLINE ShiftedSums<AccOf<T>> SumShifted(const T* input, int64_t len, 
   return {of_plain, of_squared};
 }
 
-// The moments of a chunk, about its own mean, which a first pass over the chunk finds while it
-// brings it into the first cache.
+// Elements of the start of a chunk whose mean is its shift.
+constexpr int64_t kShiftElems = kRowChunkElems / 4;
+
+// The moments of a chunk, from sums about the mean of its first elements. If these are a q-th of
+// the chunk, its squares about their mean sum up to at most 1 + q times those about its own,
+// whatever the values: the elements themselves are as far from the chunk's mean as theirs is.
 template <typename T>
 Moments MomentsOfChunk(const T* input, int64_t len) {
   using A = AccOf<T>;
-  const A near = SumShifted<T, false>(input, len, A(0)).plain / static_cast<A>(len);
+  const int64_t first = std::min(len, kShiftElems);
+  const A near = SumShifted<T, false>(input, first, A(0)).plain / static_cast<A>(first);
   const A shift = std::isfinite(near) ? near : A(0);
   const ShiftedSums<A> sums = SumShifted<T, true>(input, len, shift);
   const double off = static_cast<double>(sums.plain) / len;

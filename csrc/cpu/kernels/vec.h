@@ -105,14 +105,14 @@ C10_ALWAYS_INLINE Pair<float> SplitBFloat16(__m512i both) {
 }
 
 // The bits of each value rounded to the nearest bfloat16, ties to even, in the upper half of
-// its 32.
+// its 32. NaNs first become the default one, as the payload of another could overflow: 3 for each
+// of the two kinds of NaN, 0 (leave it) for all other values.
 C10_ALWAYS_INLINE __m512i RoundToBFloat16(__m512 value) {
-  const __m512i bits = _mm512_castps_si512(value);
+  const __m512i bits =
+      _mm512_castps_si512(_mm512_fixupimm_ps(value, value, _mm512_set1_epi32(0x33), /*imm8=*/0));
   const __mmask16 odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
   const __m512i up = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
-  return _mm512_mask_blend_epi32(_mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q),
-                                 _mm512_mask_add_epi32(up, odd, up, _mm512_set1_epi32(1)),
-                                 _mm512_set1_epi32(0x7fc00000));
+  return _mm512_mask_add_epi32(up, odd, up, _mm512_set1_epi32(1));
 }
 
 C10_ALWAYS_INLINE __m512i JoinBFloat16(const Pair<float>& v) {
@@ -143,6 +143,37 @@ C10_ALWAYS_INLINE __m256i JoinBFloat16(const Pair<float>& v) {
 }
 #endif
 
+// Half a step of float16. A whole vector, as at::vec has it, would be taken apart after the load
+// and joined before the store.
+#if defined(CPU_CAPABILITY_AVX512)
+C10_ALWAYS_INLINE Vec<float> LoadHalfStep(const at::Half* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
+C10_ALWAYS_INLINE void StoreHalfStep(at::Half* p, const Vec<float>& v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+#elif defined(CPU_CAPABILITY_AVX2)
+C10_ALWAYS_INLINE Vec<float> LoadHalfStep(const at::Half* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+
+C10_ALWAYS_INLINE void StoreHalfStep(at::Half* p, const Vec<float>& v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+#endif
+
+// Whether float16 goes through the two functions above.
+#if defined(CPU_CAPABILITY_AVX2) || defined(CPU_CAPABILITY_AVX512)
+template <typename T>
+constexpr bool kInHalfSteps = std::is_same_v<T, at::Half>;
+#else
+template <typename T>
+constexpr bool kInHalfSteps = false;
+#endif
+
 // A vector of a 16-bit dtype as floats, and back.
 template <typename T>
 C10_ALWAYS_INLINE Pair<float> Widen(const at::vec::Vectorized<T>& v) {
@@ -165,6 +196,8 @@ template <typename T>
 C10_ALWAYS_INLINE Pair<AccOf<T>> Load(const T* p) {
   if constexpr (std::is_same_v<T, AccOf<T>>) {
     return {Vec<T>::loadu(p), Vec<T>::loadu(p + kHalf<T>)};
+  } else if constexpr (kInHalfSteps<T>) {
+    return {LoadHalfStep(p), LoadHalfStep(p + kHalf<float>)};
   } else {
     return Widen<T>(at::vec::Vectorized<T>::loadu(p));
   }
@@ -187,6 +220,9 @@ C10_ALWAYS_INLINE void Store(T* p, const Pair<AccOf<T>>& v) {
   if constexpr (std::is_same_v<T, AccOf<T>>) {
     v.lo.store(p);
     v.hi.store(p + kHalf<T>);
+  } else if constexpr (kInHalfSteps<T>) {
+    StoreHalfStep(p, v.lo);
+    StoreHalfStep(p + kHalf<float>, v.hi);
   } else {
     Narrow<T>(v).store(p);
   }
