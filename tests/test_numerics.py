@@ -305,6 +305,25 @@ def test_a_nan_stays_in_its_group_and_channel() -> None:
             assert grad.isnan().nonzero().flatten().tolist() == [5]
 
 
+@pytest.mark.parametrize("bits", [0x7FFFFFFF, 0x7F800001, -1])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, F32])
+def test_a_nan_weight_of_any_payload(
+    bits: int, memory_format: torch.memory_format, dtype: torch.dtype
+) -> None:
+    """Rounding to bfloat16 adds to the bits, which would carry a NaN's full payload into its sign and make it a zero."""
+    input = torch.randn(2, 8, 9, 7).to(dtype, memory_format=memory_format).requires_grad_()
+    weight = torch.ones(8)
+    weight.view(torch.int32)[3] = bits
+    output = group_norm_grad.group_norm(input, 4, weight, torch.zeros(8))
+    output.backward(torch.ones_like(output))
+    of_channel, of_group = torch.zeros(8, dtype=torch.bool), torch.zeros(8, dtype=torch.bool)
+    of_channel[3] = of_group[2:4] = True
+    assert input.grad is not None
+    for result, want in ((output, of_channel), (input.grad, of_group)):
+        assert torch.equal(result.isnan(), want[:, None, None].expand(input.shape))
+
+
 @pytest.mark.parametrize("batch", range(10))
 def test_end_to_end(batch: int) -> None:
     """Random problems through the function's autograd, each for the inputs that its mask asks for."""
