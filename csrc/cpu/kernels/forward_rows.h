@@ -54,8 +54,9 @@ C10_ALWAYS_INLINE ShiftedSums<AccOf<T>> SumShifted(const T* input, int64_t len, 
 constexpr int64_t kShiftElems = kRowChunkElems / 4;
 
 // The moments of a chunk, from sums about the mean of its first elements. If these are a q-th of
-// the chunk, its squares about their mean sum up to at most 1 + q times those about its own,
-// whatever the values: the elements themselves are as far from the chunk's mean as theirs is.
+// the chunk, the squares about that shift sum up to at most 1 + q times the squares about the
+// chunk's own mean, whatever the values: those of the first elements alone sum up to at least their
+// number times the squared distance of the two means.
 template <typename T>
 Moments MomentsOfChunk(const T* input, int64_t len) {
   using A = AccOf<T>;
