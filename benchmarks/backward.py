@@ -1,6 +1,6 @@
 """Times our kernels against ATen's (and torch.compile's) in one process, interleaved, behind a correctness gate.
 
-    python benchmarks/backward.py [--direction backward|forward|both] [--compile] [--json PATH] [--plot PATH]
+    python benchmarks/backward.py [--direction backward|forward|both] [--compile backward|...] [--json PATH] [--plot PATH]
 
 Bytes count each tensor of the shape once: grad_out, input and grad_input; input and output; all five for both.
 Ratios are of the fastest rounds, which other work on the machine disturbs least; the JSON has the medians and quantiles too.
@@ -145,7 +145,7 @@ def run_case(
     """Gate and time one case; the record of it."""
     torch.set_num_threads(threads)
     tensors = make_inputs(shape, DTYPES[dtype], layout)
-    calls = make_calls(shape, direction, tensors, options.compile)
+    calls = make_calls(shape, direction, tensors, direction in options.compile)
     check(shape, direction, tensors, calls["ours"])
     times = harness.measure(calls, options.seconds)
     plans = {
@@ -259,7 +259,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--shapes", nargs="+", choices=[s.name for s in SHAPES])
     parser.add_argument("--seconds", type=float, default=0.2, help="measured a case")
-    parser.add_argument("--compile", action="store_true", help="measure torch.compile beside")
+    parser.add_argument(
+        "--compile",
+        nargs="+",
+        choices=list(TENSORS),
+        default=[],
+        help="measure torch.compile beside",
+    )
     parser.add_argument("--stream", action="store_true", help="measure a 3-tensor stream beside")
     parser.add_argument("--warm", action="store_true", help="have the allocator keep its memory")
     parser.add_argument("--device", choices=["cpu", "npu"], default="cpu")

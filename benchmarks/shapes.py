@@ -37,6 +37,7 @@ SHAPES = [
     Shape("sd_unet_16", "Stable Diffusion UNet", 2, 1280, (16, 16), 32),
     Shape("sd_unet_16_skip", "Stable Diffusion UNet, up block, 80 a group", 2, 2560, (16, 16), 32),
     Shape("sd_unet_8", "Stable Diffusion UNet, middle block", 2, 1280, (8, 8), 32),
+    Shape("sd_unet_4", "Stable Diffusion UNet, middle block at 256x256", 2, 1280, (4, 4), 32),
     Shape("sd_vae_64", "Stable Diffusion VAE decoder", 1, 512, (64, 64), 32),
     Shape("sd_vae_128", "Stable Diffusion VAE decoder", 1, 512, (128, 128), 32),
     Shape("sd_vae_256", "Stable Diffusion VAE decoder", 1, 256, (256, 256), 32),

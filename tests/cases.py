@@ -61,6 +61,7 @@ SHAPES: dict[str, tuple[tuple[int, ...], int]] = {
     "shorter_than_a_vector": ((2, 6, 3), 2),
     "one_more_than_a_vector": ((2, 4, 17), 2),
     "one_less_than_two_vectors": ((2, 4, 31), 2),
+    "several_rows_in_a_vector": ((3, 64, 5), 4),
     "primes_everywhere": ((5, 21, 13, 11), 7),
     "resnet_tail_7x7": ((2, 64, 7, 7), 32),
     "resnet_head_14x14_one_group_big": ((1, 128, 14, 14), 2),

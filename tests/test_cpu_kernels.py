@@ -87,12 +87,14 @@ def test_plan_is_described() -> None:
 
 
 # (N, C, space, G) whose tensors are more than the last cache holds, in the shapes that differ: rows
-# that end with a vector, rows that do not, rows longer than a chunk, short rows.
+# that end with a vector, rows that do not, rows longer than a chunk, short rows of many samples and
+# of few.
 LARGE = [
     (64, 64, (64, 64), 8),
     (1024, 256, (7, 9), 32),
     (2, 96, (257, 401), 3),
     (6000, 512, (2, 2), 32),
+    (48, 4096, (5, 5), 32),
 ]
 
 

@@ -50,7 +50,8 @@ int main() {
     p.dtype = static_cast<DType>(pick(0, 3));
     const bool channels_last = pick(0, 1) == 1;
     Machine machine;
-    machine.pair_elems = 16;
+    machine.pair_elems = pick(0, 1) == 0 ? 16 : 32;
+    machine.masked_steps = machine.pair_elems == 32;
     machine.threads = pick(1, 64);
     Machine alone = machine;
     alone.threads = 1;

@@ -86,7 +86,7 @@ inline int64_t CacheBytes(int level, int64_t otherwise) {
 }
 
 // The caches, and threads as at::parallel_for would use now.
-inline Machine ThisMachine(int64_t pair_elems, int64_t numel) {
+inline Machine ThisMachine(const KernelTable& table, const Problem& problem) {
   static const Machine caches = [] {
     Machine machine;
     machine.l2_bytes = CacheBytes(2, machine.l2_bytes);
@@ -94,7 +94,10 @@ inline Machine ThisMachine(int64_t pair_elems, int64_t numel) {
     return machine;
   }();
   Machine machine = caches;
-  machine.pair_elems = pair_elems;
+  const int64_t sum_bytes = problem.dtype == DType::kFloat64 ? 8 : 4;
+  machine.pair_elems = 2 * table.vector_bytes / sum_bytes;
+  machine.masked_steps = table.masked_steps;
+  const int64_t numel = problem.N * problem.C * problem.S;
   machine.threads = numel < 2 * kGrainElems || at::in_parallel_region() ? 1 : at::get_num_threads();
   return machine;
 }

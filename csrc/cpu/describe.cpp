@@ -29,9 +29,7 @@ std::string describe_plan(const std::string& direction, const std::string& dtype
     known = true;
   }
   TORCH_CHECK(known, "Expected dtype to be float32, float16, bfloat16 or float64, got ", dtype);
-  const int64_t sum_bytes = problem.dtype == DType::kFloat64 ? 8 : 4;
-  const Machine machine =
-      ThisMachine(2 * KernelsInUse().vector_bytes / sum_bytes, problem.N * problem.C * problem.S);
+  const Machine machine = ThisMachine(KernelsInUse(), problem);
   return ToString(direction == "backward" ? MakeBackwardPlan(problem, channels_last, machine)
                                           : MakeForwardPlan(problem, channels_last, machine));
 }

@@ -19,9 +19,9 @@ void Backward(const Problem& problem, bool channels_last, const at::Tensor& grad
               const std::optional<at::Tensor>& weight, at::Tensor& grad_input,
               at::Tensor& grad_weight, at::Tensor& grad_bias) {
   const KernelTable& table = KernelsInUse();
-  const int64_t pair_elems = 2 * table.vector_bytes / static_cast<int64_t>(sizeof(A));
   const int64_t N = problem.N, C = problem.C, S = problem.S, G = problem.G;
-  const Machine machine = ThisMachine(pair_elems, N * C * S);
+  const Machine machine = ThisMachine(table, problem);
+  const int64_t pair_elems = machine.pair_elems;
   const Plan plan = MakeBackwardPlan(problem, channels_last, machine);
   const DTypeKernels& of_dtype = table.of[static_cast<int>(problem.dtype)];
   const Kernels<BackwardArgs>& kernels = KernelsFor(plan, of_dtype.backward);

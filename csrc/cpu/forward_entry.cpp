@@ -17,8 +17,8 @@ void Forward(const Problem& problem, bool channels_last, double eps, const at::T
              const std::optional<at::Tensor>& weight, const std::optional<at::Tensor>& bias,
              at::Tensor& output, at::Tensor& mean, at::Tensor& rstd) {
   const KernelTable& table = KernelsInUse();
-  const int64_t pair_elems = 2 * table.vector_bytes / static_cast<int64_t>(sizeof(A));
-  const Machine machine = ThisMachine(pair_elems, problem.N * problem.C * problem.S);
+  const Machine machine = ThisMachine(table, problem);
+  const int64_t pair_elems = machine.pair_elems;
   const Plan plan = MakeForwardPlan(problem, channels_last, machine);
   const Kernels<ForwardArgs>& kernels =
       KernelsFor(plan, table.of[static_cast<int>(problem.dtype)].forward);

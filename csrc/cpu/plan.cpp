@@ -22,7 +22,7 @@ constexpr int64_t kFlatElems = 1024;
 // block costs at its ends, but enough for the threads.
 constexpr int64_t kFlatSampleBlocks = 16;
 constexpr int64_t kMostFlatSamples = 64;
-// Samples from which on rows of up to kFlatRowElems are worth it.
+// Samples that are enough to share the weights of the elements.
 constexpr int64_t kLeastFlatSamples = 64;
 
 // The groups of one sample that a channels-last task takes: all, or blocks of equal size. Rows are
@@ -44,10 +44,13 @@ int64_t ChannelsLastStretch(const Problem& problem) {
 }
 
 // Weights an element are worth their preparation when several samples share them, or when rows are
-// shorter than a step.
+// so short that a step for each is slower still.
 bool IsFlat(const Problem& problem, const Machine& machine) {
-  return problem.S < machine.pair_elems ||
-         (problem.S < kFlatRowElems && problem.N >= kLeastFlatSamples);
+  const bool shared = problem.N >= kLeastFlatSamples;
+  if (machine.masked_steps) {
+    return problem.S == 1 || (shared && problem.S < machine.pair_elems * 3 / 4);
+  }
+  return problem.S < machine.pair_elems || (shared && problem.S < kFlatRowElems);
 }
 
 void PlanFlat(const Problem& problem, Plan& plan) {
@@ -69,6 +72,16 @@ bool FitsL2(const Problem& problem, const Machine& machine, int64_t groups) {
 bool IsNonTemporal(const Problem& problem, const Machine& machine, int64_t tensors) {
   const int64_t bytes = tensors * problem.N * problem.C * problem.S * SizeOf(problem.dtype);
   return bytes > machine.l3_bytes / 4 * (machine.threads == 1 ? 3 : 5);
+}
+
+// A group that ends within a line leaves its other part to the next one, and lines written past the
+// caches in two parts are slow: of long groups they are few.
+constexpr int64_t kLineBytes = 64;
+constexpr int64_t kLongGroupBytes = 4096;
+
+bool HasFewSharedLines(const Problem& problem) {
+  const int64_t bytes = problem.D() * problem.S * SizeOf(problem.dtype);
+  return bytes % kLineBytes == 0 || bytes >= kLongGroupBytes;
 }
 
 void CountTasks(const Problem& problem, Plan& plan) {
@@ -132,6 +145,7 @@ Plan MakeBackwardPlan(const Problem& problem, bool channels_last, const Machine&
   } else {
     plan.chunks = CeilDiv(problem.S, kRowChunkElems);
     plan.in_cache = FitsL2(problem, machine, 2);
+    plan.non_temporal = plan.non_temporal && HasFewSharedLines(problem);
   }
   CountTasks(problem, plan);
   ChooseSplit(problem, channels_last, machine, problem.D(), plan);
@@ -152,6 +166,7 @@ Plan MakeForwardPlan(const Problem& problem, bool channels_last, const Machine& 
   } else {
     plan.chunks = CeilDiv(problem.D() * problem.S, kRowChunkElems);
     plan.in_cache = FitsL2(problem, machine, 1);
+    plan.non_temporal = plan.non_temporal && HasFewSharedLines(problem);
   }
   CountTasks(problem, plan);
   ChooseSplit(problem, channels_last, machine, 1, plan);

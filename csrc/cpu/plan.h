@@ -23,7 +23,8 @@ struct Machine {
   int64_t l2_bytes = 512 << 10;  // of one core
   int64_t l3_bytes = 16 << 20;   // all of it
   int64_t threads = 1;
-  int64_t pair_elems = 16;  // elements of one kernel step (Pair in kernels/vec.h)
+  int64_t pair_elems = 16;    // elements of one kernel step (Pair in kernels/vec.h)
+  bool masked_steps = false;  // a step's first elements are loaded and stored as fast as all of it
 };
 
 // A sum runs over chunks of this many elements of a row, or rows of a channels-last sample, in

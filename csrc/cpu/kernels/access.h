@@ -51,9 +51,8 @@ void WithAccess(int64_t width, const T* out, int64_t stride, bool non_temporal, 
 }
 
 // Calls write(access, i, values) for every step of the elements [from, to) of a group: rows of S
-// elements, at least a step, whose values are values_of(row), an array of Pair. The steps follow
-// one another without regard to the rows; one that reaches into the next row has the values of
-// both.
+// elements, whose values are values_of(row), an array of Pair. The steps follow one another without
+// regard to the rows; one that reaches into the next rows has the values of all of them.
 template <typename T, bool kNonTemporal, typename ValuesOf, typename Write>
 C10_ALWAYS_INLINE void WalkRows(const T* out, int64_t from, int64_t to, int64_t S,
                                 const ValuesOf& values_of, const Write& write) {
@@ -67,9 +66,8 @@ C10_ALWAYS_INLINE void WalkRows(const T* out, int64_t from, int64_t to, int64_t 
   };
   // The values of a step at i of which count elements are wanted; from then on those of its last.
   const auto values_at = [&](int64_t count) __attribute__((always_inline)) {
-    const int64_t left = row_end - i;
     auto mixed = values;
-    if (left < count) {
+    for (int64_t left = row_end - i; left < count; left += S) {
       next_row();
       for (size_t k = 0; k < values.size(); ++k) mixed[k] = Blend<T>(mixed[k], values[k], left);
     }

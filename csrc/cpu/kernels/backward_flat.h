@@ -31,41 +31,47 @@ struct FlatGroup {
         sum_bias(scratch + 3 * padded) {}
 };
 
-// One group of up to kFlatSamplesAtOnce samples, which share the loads and stores of the arrays by
-// element.
+// Samples that share the loads and stores of the arrays by element.
 constexpr int64_t kFlatSamplesAtOnce = 2;
 
+// Of the first of these samples, from a task's first group on.
 template <typename T>
 struct FlatData {
   using A = AccOf<T>;
   const T *grad_out, *input;
   T* grad_input;
   const A *mean, *rstd;
-  int64_t sample_elems, sample_groups;  // from one sample to the next
+  int64_t M, G;
 };
 
-// Sums of the group, adding each element's to the group's sums over the samples.
+// Sums of group i, adding each element's to the group's sums over the samples.
 template <typename T, int kSamples, typename Access>
-void SumFlat(const Access& access, const FlatGroup<T>& group, const FlatData<T>& data, int64_t M,
+void SumFlat(const Access& access, const FlatGroup<T>& group, const FlatData<T>& data, int64_t i,
              Slopes<AccOf<T>>* slopes) {
   using A = AccOf<T>;
-  constexpr int64_t kStep = kPair<A>;
+  constexpr int64_t kStep = kPair<A>, kChunk = kFlatChunkSteps * kStep;
+  const int64_t M = data.M, first = i * M, from_sample = data.G * M;
   const int64_t padded = RoundUp(M, kStep), last = std::max<int64_t>(M - kStep, 0);
+  const A scale = A(1) / static_cast<A>(M);
+  const auto set_slopes = [&](int n, A sum_centred, A sum_plain) {
+    const A r = data.rstd[n * data.G + i];
+    slopes[n] = {-(sum_centred * scale) * r * r, -(sum_plain * scale) * r};
+  };
   Pair<A> mean[kSamples], rstd[kSamples];
   ExactSum<A> of_centred[kSamples], of_plain[kSamples];
   for (int n = 0; n < kSamples; ++n) {
-    mean[n] = Pair<A>(data.mean[n * data.sample_groups]);
-    rstd[n] = Pair<A>(data.rstd[n * data.sample_groups]);
+    mean[n] = Pair<A>(data.mean[n * data.G + i]);
+    rstd[n] = Pair<A>(data.rstd[n * data.G + i]);
   }
-  for (int64_t begin = 0; begin < padded; begin += kFlatChunkSteps * kStep) {
+  for (int64_t begin = 0; begin < padded; begin += kChunk) {
     Pair<A> centred[kSamples], plain[kSamples];
-    const int64_t end = std::min(padded, begin + kFlatChunkSteps * kStep);
+    const int64_t end = std::min(padded, begin + kChunk);
     for (int64_t slot = begin; slot < end; slot += kStep) {
       const int64_t element = std::min(slot, last);
       const Pair<A> counted = Load(group.counted + slot);
       Pair<A> sum_weight = Load(group.sum_weight + slot), sum_bias = Load(group.sum_bias + slot);
       for (int n = 0; n < kSamples; ++n) {
-        const int64_t at = n * data.sample_elems + element;
+        const int64_t at = first + n * from_sample + element;
         const Pair<A> dy = access.Get(data.grad_out + at);
         const Pair<A> xhat = (access.Get(data.input + at) - mean[n]) * rstd[n];
         const Pair<A> weighted = counted * dy;
@@ -77,27 +83,37 @@ void SumFlat(const Access& access, const FlatGroup<T>& group, const FlatData<T>&
       Store(group.sum_weight + slot, sum_weight);
       Store(group.sum_bias + slot, sum_bias);
     }
+    static_assert(kSamples <= 2);
+    const Vec<A> none(A(0));
+    Vec<A> lanes[4] = {none, none, none, none};
     for (int n = 0; n < kSamples; ++n) {
-      const auto [sum_centred, sum_plain] = Sums(centred[n], plain[n]);
-      of_centred[n].Add(sum_centred);
-      of_plain[n].Add(sum_plain);
+      lanes[n] = Fold(centred[n]);
+      lanes[2 + n] = Fold(plain[n]);
+    }
+    A sums[4];
+    SumEach(lanes, sums);
+    for (int n = 0; n < kSamples; ++n) {
+      if (padded <= kChunk) {
+        set_slopes(n, sums[n], sums[2 + n]);
+        continue;
+      }
+      of_centred[n].Add(sums[n]);
+      of_plain[n].Add(sums[2 + n]);
     }
   }
-  const A scale = A(1) / static_cast<A>(M);
-  for (int n = 0; n < kSamples; ++n) {
-    const A r = data.rstd[n * data.sample_groups];
-    slopes[n] = {-(of_centred[n].Value() * scale) * r * r, -(of_plain[n].Value() * scale) * r};
-  }
+  if (padded <= kChunk) return;
+  for (int n = 0; n < kSamples; ++n) set_slopes(n, of_centred[n].Value(), of_plain[n].Value());
 }
 
 template <typename T, int kSamples, typename Access>
-void ApplyFlat(const Access& access, const FlatGroup<T>& group, const FlatData<T>& data, int64_t M,
+void ApplyFlat(const Access& access, const FlatGroup<T>& group, const FlatData<T>& data, int64_t i,
                const Slopes<AccOf<T>>* slopes) {
   using A = AccOf<T>;
+  const int64_t M = data.M, first = i * M, from_sample = data.G * M;
   Pair<A> mean[kSamples], rstd[kSamples], centred[kSamples], constant[kSamples];
   for (int n = 0; n < kSamples; ++n) {
-    mean[n] = Pair<A>(data.mean[n * data.sample_groups]);
-    rstd[n] = Pair<A>(data.rstd[n * data.sample_groups]);
+    mean[n] = Pair<A>(data.mean[n * data.G + i]);
+    rstd[n] = Pair<A>(data.rstd[n * data.G + i]);
     centred[n] = Pair<A>(slopes[n].centred);
     constant[n] = Pair<A>(slopes[n].constant);
   }
@@ -105,19 +121,12 @@ void ApplyFlat(const Access& access, const FlatGroup<T>& group, const FlatData<T
       M, [&](int64_t slot, int64_t element) __attribute__((always_inline)) {
         const Pair<A> weight = Load(group.weight + slot);
         for (int n = 0; n < kSamples; ++n) {
-          const int64_t at = n * data.sample_elems + element;
+          const int64_t at = first + n * from_sample + element;
           const Pair<A> x = access.Get(data.input + at) - mean[n];
           access.Put(data.grad_input + at, MulAdd(weight * rstd[n], access.Get(data.grad_out + at),
                                                   MulAdd(centred[n], x, constant[n])));
         }
       });
-}
-
-template <typename T, int kSamples, typename Access>
-void PassFlat(const Access& access, const FlatGroup<T>& group, const FlatData<T>& data, int64_t M) {
-  Slopes<AccOf<T>> slopes[kSamples];
-  SumFlat<T, kSamples>(access, group, data, M, slopes);
-  if (data.grad_input != nullptr) ApplyFlat<T, kSamples>(access, group, data, M, slopes);
 }
 
 // The group's part of the partial weight gradients, from output element `to` on: what a channel's S
@@ -126,20 +135,28 @@ template <typename T>
 void FinishFlat(const FlatGroup<T>& group, int64_t M, int64_t S, AccOf<T>* by_element, int64_t to,
                 const BackwardArgs& args) {
   using A = AccOf<T>;
-  const auto finish = [&](const A* lanes, void* partial) {
+  const Vec<A> none(A(0));
+  const auto finish = [&](const A* values, void* partial) {
     if (partial == nullptr) return;
-    Steps<T>::ToElements(lanes, by_element, M);
+    Steps<T>::ToElements(values, by_element, M);
     A* out = static_cast<A*>(partial) + to;
     if (S == 1) {
       std::copy_n(by_element, M, out);
       return;
     }
-    for (int64_t d = 0; d * S < M; ++d) {
-      Pair<A> sum;
-      for (int64_t at = 0; at < S; at += kPair<A>) {
-        sum = sum + LoadFirst(by_element + d * S + at, std::min(S - at, kPair<A>));
+    for (int64_t row = 0; row < M; row += 4 * S) {
+      Vec<A> lanes[4] = {none, none, none, none};
+      const int64_t rows = std::min<int64_t>((M - row) / S, 4);
+      for (int64_t i = 0; i < rows; ++i) {
+        Pair<A> sum;
+        for (int64_t at = 0; at < S; at += kPair<A>) {
+          sum = sum + LoadFirst(by_element + row + i * S + at, std::min(S - at, kPair<A>));
+        }
+        lanes[i] = Fold(sum);
       }
-      out[d] = Sum(sum);
+      A sums[4];
+      SumEach(lanes, sums);
+      out = std::copy_n(sums, rows, out);
     }
   };
   finish(group.sum_weight, args.partial_weight);
@@ -180,19 +197,27 @@ void FusedFlat(const BackwardArgs& args, int64_t begin, int64_t end, void* scrat
       std::fill_n(group.sum_bias, padded, A(0));
     }
     const auto pass = [&](int64_t n, auto samples) {
+      const int64_t ng = n * G + first_g, at = ng * M;
+      const FlatData<T> data{
+          static_cast<const T*>(args.grad_out) + at,
+          static_cast<const T*>(args.input) + at,
+          args.grad_input == nullptr ? nullptr : static_cast<T*>(args.grad_input) + at,
+          static_cast<const A*>(args.mean) + ng,
+          static_cast<const A*>(args.rstd) + ng,
+          M,
+          G};
       const T* out = static_cast<const T*>(args.grad_input);
       WithAccess<T>(M, out, M, plan.non_temporal, [&](const auto& access) {
-        for (int64_t i = 0; i < groups; ++i) {
-          const int64_t ng = n * G + first_g + i, at = ng * M;
-          const FlatData<T> data{
-              static_cast<const T*>(args.grad_out) + at,
-              static_cast<const T*>(args.input) + at,
-              args.grad_input == nullptr ? nullptr : static_cast<T*>(args.grad_input) + at,
-              static_cast<const A*>(args.mean) + ng,
-              static_cast<const A*>(args.rstd) + ng,
-              G * M,
-              G};
-          PassFlat<T, samples>(access, group_of(i), data, M);
+        for (int64_t first = 0; first < groups; first += kFlatGroupsAtOnce) {
+          const int64_t last = std::min(first + kFlatGroupsAtOnce, groups);
+          Slopes<A> slopes[kFlatGroupsAtOnce][decltype(samples)::value];
+          for (int64_t i = first; i < last; ++i) {
+            SumFlat<T, samples>(access, group_of(i), data, i, slopes[i - first]);
+          }
+          if (args.grad_input == nullptr) continue;
+          for (int64_t i = first; i < last; ++i) {
+            ApplyFlat<T, samples>(access, group_of(i), data, i, slopes[i - first]);
+          }
         }
       });
     };

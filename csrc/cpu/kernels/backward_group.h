@@ -16,28 +16,40 @@ struct Slopes {
   A centred, constant;
 };
 
-// Channels summed plainly before their sum is added exactly.
-constexpr int64_t kGroupChannels = 16;
+// Vectors of channels summed plainly before their sum is added exactly.
+constexpr int64_t kGroupSteps = 16;
 
 // centred, plain: sums over a channel of grad_out * (input - mean) and of grad_out, for the group's
 // D channels.
 template <typename A>
 C10_ALWAYS_INLINE Slopes<A> GroupSlopes(const A* weight, const A* centred, const A* plain,
                                         int64_t D, int64_t S, A rstd) {
+  constexpr int64_t kBlock = kGroupSteps * kHalf<A>;
   const A scale = A(1) / static_cast<A>(D * S);
   const auto slopes = [&](A sum_centred, A sum_plain) -> Slopes<A> {
     return {-(sum_centred * scale) * rstd * rstd * rstd, -(sum_plain * scale) * rstd};
   };
   ExactSum<A> of_centred, of_plain;
-  for (int64_t first = 0; first < D; first += kGroupChannels) {
-    A sum_centred = 0, sum_plain = 0;
-    for (int64_t d = first; d < std::min(first + kGroupChannels, D); ++d) {
-      sum_centred += weight[d] * centred[d];
-      sum_plain += weight[d] * plain[d];
+  for (int64_t first = 0; first < D; first += kBlock) {
+    const int64_t end = std::min(first + kBlock, D);
+    A sums[4] = {};
+    const int64_t whole = first + (end - first) / kHalf<A> * kHalf<A>;
+    if (whole > first) {
+      Vec<A> lanes[4] = {Vec<A>(A(0)), Vec<A>(A(0)), Vec<A>(A(0)), Vec<A>(A(0))};
+      for (int64_t d = first; d < whole; d += kHalf<A>) {
+        const Vec<A> w = Vec<A>::loadu(weight + d);
+        lanes[0] = at::vec::fmadd(w, Vec<A>::loadu(centred + d), lanes[0]);
+        lanes[1] = at::vec::fmadd(w, Vec<A>::loadu(plain + d), lanes[1]);
+      }
+      SumEach(lanes, sums);
     }
-    if (D <= kGroupChannels) return slopes(sum_centred, sum_plain);
-    of_centred.Add(sum_centred);
-    of_plain.Add(sum_plain);
+    for (int64_t d = whole; d < end; ++d) {
+      sums[0] += weight[d] * centred[d];
+      sums[1] += weight[d] * plain[d];
+    }
+    if (D <= kBlock) return slopes(sums[0], sums[1]);
+    of_centred.Add(sums[0]);
+    of_plain.Add(sums[1]);
   }
   return slopes(of_centred.Value(), of_plain.Value());
 }

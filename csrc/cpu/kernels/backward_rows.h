@@ -9,17 +9,23 @@
 namespace group_norm_grad::cpu {
 namespace {
 
+// Sums over a row, or a chunk of one, their lanes yet to be added.
 template <typename A>
-struct RowSums {
-  A centred = 0, plain = 0;
+struct RowLanes {
+  Vec<A> centred, plain;
 };
 
-// Sums over one chunk of a row. before: elements of the row in front of the chunk, which a last
+template <typename A>
+struct RowSums {
+  A centred, plain;
+};
+
+// before: elements of the row in front of the chunk, which a last
 // short step may reload; keep: the elements of that step that are its own.
 template <typename T, bool kCentred>
-C10_ALWAYS_INLINE RowSums<AccOf<T>> SumChunk(const T* grad_out, const T* input, int64_t before,
-                                             int64_t len, AccOf<T> mean,
-                                             const Pair<AccOf<T>>& keep) {
+C10_ALWAYS_INLINE RowLanes<AccOf<T>> SumChunk(const T* grad_out, const T* input, int64_t before,
+                                              int64_t len, AccOf<T> mean,
+                                              const Pair<AccOf<T>>& keep) {
   using A = AccOf<T>;
   constexpr int64_t kStep = kPair<A>;
   const Pair<A> mean_pair(mean);
@@ -52,8 +58,7 @@ C10_ALWAYS_INLINE RowSums<AccOf<T>> SumChunk(const T* grad_out, const T* input, 
     plain2 = plain2 + dy;
     if constexpr (kCentred) centred2 = MulAdd(dy, x, centred2);
   }
-  const auto [of_centred, of_plain] = Sums(centred + centred2, plain + plain2);
-  return {of_centred, of_plain};
+  return {Fold(centred + centred2), Fold(plain + plain2)};
 }
 
 template <typename T>
@@ -73,10 +78,19 @@ struct RowsOf {
   int64_t ChunkLen(int64_t chunk) const { return std::min(kRowChunkElems, S - ChunkBegin(chunk)); }
 
   // row = n * C + c
-  RowSums<A> Sums(int64_t row, int64_t chunk, A group_mean, bool centred) const {
-    const int64_t before = ChunkBegin(chunk), len = ChunkLen(chunk), at = row * S + before;
-    return centred ? SumChunk<T, true>(grad_out + at, input + at, before, len, group_mean, keep)
-                   : SumChunk<T, false>(grad_out + at, input + at, before, len, group_mean, keep);
+  template <bool kCentred>
+  C10_ALWAYS_INLINE RowLanes<A> Lanes(int64_t row, int64_t chunk, A group_mean) const {
+    const int64_t before = ChunkBegin(chunk), at = row * S + before;
+    return SumChunk<T, kCentred>(grad_out + at, input + at, before, ChunkLen(chunk), group_mean,
+                                 keep);
+  }
+
+  template <bool kCentred>
+  RowSums<A> Sums(int64_t row, int64_t chunk, A group_mean) const {
+    const RowLanes<A> lanes = Lanes<kCentred>(row, chunk, group_mean);
+    A sums[4];
+    SumEach({lanes.centred, lanes.plain, Vec<A>(A(0)), Vec<A>(A(0))}, sums);
+    return {sums[0], sums[1]};
   }
 
   // grad_input over elements [from, to) of a group.
@@ -100,52 +114,75 @@ struct RowsOf {
   }
 };
 
-// Adds up a group's chunks, chunk_sums(row, chunk), in the one order that every schedule keeps;
-// writes its part of the partial weight gradients and returns its slopes. scratch: A (2, D).
-template <typename T, typename ChunkSums>
-Slopes<AccOf<T>> FinishGroup(const RowsOf<T>& rows, int64_t ng, void* scratch,
-                             const ChunkSums& chunk_sums) {
-  using A = AccOf<T>;
-  const int64_t D = rows.D, g = ng % rows.G;
-  A* centred = static_cast<A*>(scratch);
-  A* plain = centred + D;
+// centred, plain = the sums over D rows, of their chunks: chunk_sums(d, chunk), added in the one
+// order that every schedule keeps.
+template <typename A, typename ChunkSums>
+void AddRowChunks(int64_t D, int64_t chunks, A* centred, A* plain, const ChunkSums& chunk_sums) {
   for (int64_t d = 0; d < D; ++d) {
-    if (rows.args.plan.chunks == 1) {
-      const RowSums<A> sums = chunk_sums(ng * D + d, 0);
-      centred[d] = sums.centred;
-      plain[d] = sums.plain;
-      continue;
-    }
     ExactSum<A> of_centred, of_plain;
-    for (int64_t k = 0; k < rows.args.plan.chunks; ++k) {
-      const RowSums<A> sums = chunk_sums(ng * D + d, k);
+    for (int64_t k = 0; k < chunks; ++k) {
+      const RowSums<A> sums = chunk_sums(d, k);
       of_centred.Add(sums.centred);
       of_plain.Add(sums.plain);
     }
     centred[d] = of_centred.Value();
     plain[d] = of_plain.Value();
   }
+}
+
+// centred, plain = the sums over a group's rows.
+template <typename T, bool kCentred>
+void SumGroup(const RowsOf<T>& rows, int64_t ng, AccOf<T>* centred, AccOf<T>* plain) {
+  using A = AccOf<T>;
+  const int64_t D = rows.D, chunks = rows.args.plan.chunks;
+  const A mean = rows.mean[ng];
+  int64_t d = 0;
+  // Rows of one chunk have their lanes added four at a time.
+  for (; chunks == 1 && d + 4 <= D; d += 4) {
+    const auto lanes = [&](int64_t i) __attribute__((always_inline)) {
+      return rows.template Lanes<kCentred>(ng * D + d + i, 0, mean);
+    };
+    const RowLanes<A> a = lanes(0), b = lanes(1), c = lanes(2), e = lanes(3);
+    SumEach({a.centred, b.centred, c.centred, e.centred}, centred + d);
+    SumEach({a.plain, b.plain, c.plain, e.plain}, plain + d);
+  }
+  AddRowChunks(D - d, chunks, centred + d, plain + d, [&](int64_t row, int64_t chunk) {
+    return rows.template Sums<kCentred>(ng * D + d + row, chunk, mean);
+  });
+}
+
+// From the sums over a group's rows, sum_rows(centred, plain): its part of the partial weight
+// gradients, and its slopes. scratch: A (2, D).
+template <typename T, typename SumRows>
+Slopes<AccOf<T>> FinishGroup(const RowsOf<T>& rows, int64_t ng, void* scratch,
+                             const SumRows& sum_rows) {
+  using A = AccOf<T>;
+  const int64_t D = rows.D, g = ng % rows.G;
+  A* centred = static_cast<A*>(scratch);
+  A* plain = centred + D;
+  sum_rows(centred, plain);
   WritePartials(rows.args, ng / rows.G, g * D, centred, plain, D, rows.rstd[ng]);
   if (rows.grad_input == nullptr) return {};
   return GroupSlopes(rows.weight + g * D, centred, plain, D, rows.S, rows.rstd[ng]);
 }
 
-// One task is one group of one sample: its sums in order, then grad_input; from its last part
-// backwards where the group is larger than the cache, whose end is then still there.
+// One task is one group of one sample: its sums in order, then grad_input from its last part
+// backwards, as the caches have the end of what was summed.
 template <typename T, bool kNonTemporal>
 void FusedRows(const BackwardArgs& args, int64_t begin, int64_t end, void* scratch) {
   using A = AccOf<T>;
   const RowsOf<T> rows{args};
   const bool needs_centred = NeedsCentredSum(args);
-  const int64_t M = rows.D * rows.S, part = args.plan.in_cache ? M : kRowChunkElems;
+  const int64_t M = rows.D * rows.S;
   for (int64_t ng = begin; ng < end; ++ng) {
-    const A mean = rows.mean[ng];
-    const Slopes<A> slopes = FinishGroup(rows, ng, scratch, [&](int64_t row, int64_t chunk) {
-      return rows.Sums(row, chunk, mean, needs_centred);
+    const Slopes<A> slopes = FinishGroup(rows, ng, scratch, [&](A* centred, A* plain) {
+      needs_centred ? SumGroup<T, true>(rows, ng, centred, plain)
+                    : SumGroup<T, false>(rows, ng, centred, plain);
     });
     if (rows.grad_input == nullptr) continue;
-    for (int64_t from = (M - 1) / part * part; from >= 0; from -= part) {
-      rows.template Apply<kNonTemporal>(ng, from, std::min(from + part, M), slopes);
+    for (int64_t from = (M - 1) / kRowChunkElems * kRowChunkElems; from >= 0;
+         from -= kRowChunkElems) {
+      rows.template Apply<kNonTemporal>(ng, from, std::min(from + kRowChunkElems, M), slopes);
     }
   }
   if constexpr (kNonTemporal) Fence();
@@ -159,7 +196,9 @@ void SplitRowsSums(const BackwardArgs& args, int64_t begin, int64_t end, void*) 
   const bool needs_centred = NeedsCentredSum(args);
   for (int64_t task = begin; task < end; ++task) {
     const int64_t row = task / args.plan.chunks, chunk = task % args.plan.chunks;
-    const RowSums<A> sums = rows.Sums(row, chunk, rows.mean[row / rows.D], needs_centred);
+    const A mean = rows.mean[row / rows.D];
+    const RowSums<A> sums = needs_centred ? rows.template Sums<true>(row, chunk, mean)
+                                          : rows.template Sums<false>(row, chunk, mean);
     static_cast<A*>(args.chunk_centred)[task] = sums.centred;
     static_cast<A*>(args.chunk_plain)[task] = sums.plain;
   }
@@ -172,10 +211,12 @@ void SplitRowsFinish(const BackwardArgs& args, int64_t begin, int64_t end, void*
   const RowsOf<T> rows{args};
   for (int64_t ng = begin; ng < end; ++ng) {
     static_cast<Slopes<A>*>(args.slopes)[ng] =
-        FinishGroup(rows, ng, scratch, [&](int64_t row, int64_t chunk) {
-          const int64_t at = row * args.plan.chunks + chunk;
-          return RowSums<A>{static_cast<const A*>(args.chunk_centred)[at],
-                            static_cast<const A*>(args.chunk_plain)[at]};
+        FinishGroup(rows, ng, scratch, [&](A* centred, A* plain) {
+          AddRowChunks(rows.D, args.plan.chunks, centred, plain, [&](int64_t d, int64_t chunk) {
+            const int64_t at = (ng * rows.D + d) * args.plan.chunks + chunk;
+            return RowSums<A>{static_cast<const A*>(args.chunk_centred)[at],
+                              static_cast<const A*>(args.chunk_plain)[at]};
+          });
         });
   }
 }

@@ -46,8 +46,9 @@ C10_ALWAYS_INLINE ShiftedSums<AccOf<T>> SumShifted(const T* input, int64_t len, 
     plain = plain + x;
     if constexpr (kSquared) squared = MulAdd(x, x, squared);
   }
-  const auto [of_plain, of_squared] = Sums(plain + plain2, squared + squared2);
-  return {of_plain, of_squared};
+  A sums[4];
+  SumEach({Fold(plain + plain2), Fold(squared + squared2), Vec<A>(A(0)), Vec<A>(A(0))}, sums);
+  return {sums[0], sums[1]};
 }
 
 // Elements of the start of a chunk whose mean is its shift.
@@ -188,22 +189,30 @@ void ForwardFlat(const ForwardArgs& args, int64_t begin, int64_t end, void* scra
       spread(args.bias, first_g + i, by_element + padded * (2 + 2 * i));
     }
     for (int64_t n = first_n; n < last_n; ++n) {
-      for (int64_t i = 0; i < groups; ++i) {
-        const int64_t ng = n * G + first_g + i;
-        const T* input = static_cast<const T*>(args.input) + ng * M;
-        T* output = static_cast<T*>(args.output) + ng * M;
-        WriteStatistics<A>(args, ng, MomentsOf(input, M));
-        const Pair<A> mean(static_cast<const A*>(args.mean)[ng]);
-        const Pair<A> rstd(static_cast<const A*>(args.rstd)[ng]);
-        const A* weight = by_element + padded * (1 + 2 * i);
-        const A* bias = weight + padded;
-        WithAccess<T>(M, output, M, plan.non_temporal, [&](const auto& access) {
-          Steps<T>::ForEach(
-              M, [&](int64_t slot, int64_t element) __attribute__((always_inline)) {
-                access.Put(output + element, MulAdd(access.Get(input + element) - mean,
-                                                    rstd * Load(weight + slot), Load(bias + slot)));
-              });
-        });
+      for (int64_t first = 0; first < groups; first += kFlatGroupsAtOnce) {
+        const int64_t last = std::min(first + kFlatGroupsAtOnce, groups);
+        const int64_t first_ng = n * G + first_g;
+        for (int64_t i = first; i < last; ++i) {
+          const int64_t ng = first_ng + i;
+          WriteStatistics<A>(args, ng, MomentsOf(static_cast<const T*>(args.input) + ng * M, M));
+        }
+        for (int64_t i = first; i < last; ++i) {
+          const int64_t ng = first_ng + i;
+          const T* input = static_cast<const T*>(args.input) + ng * M;
+          T* output = static_cast<T*>(args.output) + ng * M;
+          const Pair<A> mean(static_cast<const A*>(args.mean)[ng]);
+          const Pair<A> rstd(static_cast<const A*>(args.rstd)[ng]);
+          const A* weight = by_element + padded * (1 + 2 * i);
+          const A* bias = weight + padded;
+          WithAccess<T>(M, output, M, plan.non_temporal, [&](const auto& access) {
+            Steps<T>::ForEach(
+                M, [&](int64_t slot, int64_t element) __attribute__((always_inline)) {
+                  access.Put(output + element,
+                             MulAdd(access.Get(input + element) - mean, rstd * Load(weight + slot),
+                                    Load(bias + slot)));
+                });
+          });
+        }
       }
     }
   }

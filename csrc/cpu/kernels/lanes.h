@@ -72,6 +72,10 @@ C10_ALWAYS_INLINE void WithGroupWidth(int64_t D, const F& f) {
   }
 }
 
+// Groups of short rows whose sums are all taken before the first is written: none then waits for
+// what its lanes add up to.
+constexpr int64_t kFlatGroupsAtOnce = 8;
+
 // Rows of a channels-last sample that are taken together, so that the arrays by channel are loaded
 // and stored once for all of them.
 constexpr int64_t kRowsAtOnce = 4;
@@ -88,9 +92,12 @@ C10_ALWAYS_INLINE void ForRows(int64_t begin, int64_t end, const F& f) {
   for (int64_t i = 0; i < apart; ++i) {
     f(begin + i, apart, std::integral_constant<int, kRowsAtOnce>());
   }
-  for (int64_t s = begin + kRowsAtOnce * apart; s < end; ++s) {
-    f(s, int64_t{1}, std::integral_constant<int, 1>());
+  int64_t s = begin + kRowsAtOnce * apart;
+  if (end - s >= kRowsAtOnce) {
+    f(s, int64_t{1}, std::integral_constant<int, kRowsAtOnce>());
+    s += kRowsAtOnce;
   }
+  for (; s < end; ++s) f(s, int64_t{1}, std::integral_constant<int, 1>());
 }
 
 // Calls f as above for the rows of one chunk of a sample of S rows. The chunks of a stretch are

@@ -42,6 +42,7 @@ constexpr DTypeKernels KernelsOf() {
 constexpr KernelTable kTable = {
     GROUP_NORM_GRAD_STR(GROUP_NORM_GRAD_ISA),
     sizeof(Vec<float>),
+    kHasMaskedSteps,
     {KernelsOf<float>(), KernelsOf<at::Half>(), KernelsOf<at::BFloat16>(), KernelsOf<double>()}};
 
 }  // namespace

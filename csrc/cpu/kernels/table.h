@@ -75,6 +75,7 @@ struct DTypeKernels {
 struct KernelTable {
   const char* isa;
   int64_t vector_bytes;  // of the vectors of A
+  bool masked_steps;     // see Machine
   DTypeKernels of[4];    // indexed by DType
 };
 

@@ -54,32 +54,39 @@ C10_ALWAYS_INLINE Pair<A> MulAdd(const Pair<A>& a, const Pair<A>& b, const Pair<
 }
 
 template <typename A>
-C10_ALWAYS_INLINE A Sum(const Pair<A>& v) {
-  return at::vec::vec_reduce_all<A>([](Vec<A>& a, Vec<A>& b) { return a + b; }, v.lo + v.hi);
+C10_ALWAYS_INLINE Vec<A> Fold(const Pair<A>& v) {
+  return v.lo + v.hi;
 }
 
 #if defined(CPU_CAPABILITY_AVX512)
-C10_ALWAYS_INLINE __m256 FoldTo256(const Pair<float>& v) {
-  const __m512 sum = v.lo + v.hi;
-  return _mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps(sum, 1));
+C10_ALWAYS_INLINE __m128 SumLanes(const Vec<float> (&v)[4]) {
+  const __m512 a = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
+  const __m512 b = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
+  const __m512 quarters =
+      _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+  const __m256 halves =
+      _mm256_add_ps(_mm512_castps512_ps256(quarters), _mm512_extractf32x8_ps(quarters, 1));
+  return _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps(halves, 1));
 }
 #elif defined(CPU_CAPABILITY_AVX2)
-C10_ALWAYS_INLINE __m256 FoldTo256(const Pair<float>& v) { return v.lo + v.hi; }
+C10_ALWAYS_INLINE __m128 SumLanes(const Vec<float> (&v)[4]) {
+  const __m256 a = _mm256_add_ps(_mm256_unpacklo_ps(v[0], v[1]), _mm256_unpackhi_ps(v[0], v[1]));
+  const __m256 b = _mm256_add_ps(_mm256_unpacklo_ps(v[2], v[3]), _mm256_unpackhi_ps(v[2], v[3]));
+  const __m256 halves = _mm256_add_ps(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xee));
+  return _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps(halves, 1));
+}
 #endif
 
-// The sums of two steps at once, which share the narrow half of the work.
+// sums[i] = the sum of the lanes of v[i], added in one order for every i. Four at once cost little
+// more than one.
 template <typename A>
-C10_ALWAYS_INLINE std::pair<A, A> Sums(const Pair<A>& a, const Pair<A>& b) {
+C10_ALWAYS_INLINE void SumEach(const Vec<A> (&v)[4], A* sums) {
 #if defined(CPU_CAPABILITY_AVX2) || defined(CPU_CAPABILITY_AVX512)
-  if constexpr (std::is_same_v<A, float>) {
-    const __m256 by_two = _mm256_hadd_ps(FoldTo256(a), FoldTo256(b));
-    const __m128 by_four =
-        _mm_add_ps(_mm256_castps256_ps128(by_two), _mm256_extractf128_ps(by_two, 1));
-    const __m128 sums = _mm_hadd_ps(by_four, by_four);
-    return {_mm_cvtss_f32(sums), _mm_cvtss_f32(_mm_movehdup_ps(sums))};
-  }
+  if constexpr (std::is_same_v<A, float>) return _mm_storeu_ps(sums, SumLanes(v));
 #endif
-  return {Sum(a), Sum(b)};
+  for (int i = 0; i < 4; ++i) {
+    sums[i] = at::vec::vec_reduce_all<A>([](Vec<A>& a, Vec<A>& b) { return a + b; }, v[i]);
+  }
 }
 
 // Which element of a step a lane holds. Every dtype keeps them in order but bfloat16 on x86: there
@@ -202,6 +209,13 @@ C10_ALWAYS_INLINE Pair<AccOf<T>> Load(const T* p) {
     return Widen<T>(at::vec::Vectorized<T>::loadu(p));
   }
 }
+
+// Whether LoadFirst and StoreFirst take their elements by a mask, not by way of memory.
+#if defined(CPU_CAPABILITY_AVX512)
+constexpr bool kHasMaskedSteps = true;
+#else
+constexpr bool kHasMaskedSteps = false;
+#endif
 
 // The first count elements, 1 to a whole step; the others are 0.
 template <typename T>
