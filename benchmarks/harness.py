@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle, islice, permutations
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,10 @@ class Times:
 
 
 def measure(calls: dict[str, Callable[[], object]], seconds: float) -> dict[str, Times]:
-    """Time the calls in turn, so that each meets the same machine; every result is freed before the next call."""
+    """Time the calls in turn, so that each meets the same machine; every result is freed before the next call.
+
+    Rounds take every order: what a call finds in the caches is what the one before it left there.
+    """
     one = 0.0
     for call in calls.values():
         call()
@@ -44,10 +48,10 @@ def measure(calls: dict[str, Callable[[], object]], seconds: float) -> dict[str,
         call()
         one += time.perf_counter() - start
     inner = max(1, int(1e-3 / one))
-    rounds = min(400, max(7, int(seconds / (one * inner))))
+    rounds = min(400, max(12, int(seconds / (one * inner))))
     samples: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
+    for order in islice(cycle(permutations(calls.items())), rounds):
+        for name, call in order:
             start = time.perf_counter()
             for _ in range(inner):
                 call()
