@@ -17,6 +17,15 @@ constexpr int64_t kSumRows = 64;
 template <typename A>
 void SumPartialRows(const void* partial, int64_t rows, int64_t C, void* out, int64_t begin,
                     int64_t end) {
+  if (rows <= kSumRows) {
+    A* total = static_cast<A*>(out);
+    std::fill(total + begin, total + end, A(0));
+    for (int64_t r = 0; r < rows; ++r) {
+      const A* row = static_cast<const A*>(partial) + r * C;
+      for (int64_t c = begin; c < end; ++c) total[c] += row[c];
+    }
+    return;
+  }
   A totals[kSumChannels], errors[kSumChannels], sums[kSumChannels];
   for (int64_t c = begin; c < end; c += kSumChannels) {
     const int64_t width = std::min(kSumChannels, end - c);
