@@ -203,10 +203,11 @@ void ConsiderCut(const Sizes& sizes, const GroupNormGradTiling& cut, double mean
   mixed.tiling.spare_slots = WantsSpareSlot(sizes, cut) ? 1 : 0;
   mixed.tiling.per_core = left / cores;
   mixed.tiling.larger_cores = left % cores;
-  // A little under half of the cores start with their dealt pieces, for they read these twice; not
-  // the first cores, which have the larger shares.
-  mixed.tiling.dealt_first_core =
-      static_cast<int32_t>(std::max<int64_t>(0, std::min(left, cores) - cores * 3 / 7));
+  // Half of the cores start with their dealt pieces, or fewer where reading these twice is much
+  // beside all else; not the first cores, which have the larger shares.
+  const int64_t dealers = std::min(left, cores);
+  const int64_t half = whole > 1 ? cores / 2 : cores * 3 / 7;
+  mixed.tiling.dealt_first_core = static_cast<int32_t>(dealers - std::min(half, dealers * 2 / 3));
   GroupNormGradTiling streamed = cut;
   streamed.schedule = Schedule::kStreamedGroup;
   mixed.cost =
