@@ -130,7 +130,12 @@ void CheckPieces(const Problem& p, const Plan& plan) {
     Expect(t.per_core * plan.blocks + t.larger_cores == dealt * t.group_pieces &&
                t.larger_cores < plan.blocks,
            "the pieces of the others are dealt");
+    Expect(t.dealt_first_core >= 0 && t.dealt_first_core <= plan.blocks,
+           "some cores may start with them");
   }
+  Expect(!t.halves || (t.slots <= group_norm_grad::kMaxHalvedSlots && t.piece_rows > 1 &&
+                       t.group_pieces >= t.slots && t.row_pitch > 32),
+         "one half of a group's last piece is on its way at a time");
   Expect(t.spare_slots == 0 || (t.spare_slots == 1 && t.slots > 2 && t.group_pieces > t.slots &&
                                 t.group_pieces % (t.slots - 1) == 0 && p.output_mask[0]),
          "the ring without its spare slot comes round with a group");
@@ -212,7 +217,9 @@ void CheckFinish(const Problem& p, const Platform& platform, const Plan& plan) {
   Expect(rows >= 1 && t.finish_tile_elems >= t.finish_channels * rows,
          "a tile of partial sums fits");
   Expect(t.row_pieces == 1 || t.finish_tile_pieces % 8 == 0, "tiles of pieces end on blocks");
-  Expect(t.finish_tile_elems * 4 < platform.ub_bytes, "in the unified buffer");
+  const int64_t outputs = (t.want_bias ? 1 : 0) + (t.want_weight ? 1 : 0);
+  Expect(outputs * (t.finish_tile_elems + 2 * t.finish_channels) * 4 < t.ub_bytes,
+         "in the unified buffer");
 }
 
 void Check(const Problem& p, const Platform& platform, const Plan& plan) {

@@ -60,6 +60,23 @@ MUTATIONS = (
         "no MTE2_V flag",
     ),
     dropped(
+        "half of a load not waited for",
+        "ring.h",
+        "AscendC::WaitFlag<AscendC::HardEvent::MTE2_V>(half_loaded_[static_cast<int32_t>(half)]);",
+        SPARE,
+        "race",
+        "no MTE2_V flag",
+    ),
+    Mutation(
+        "the other half not waited for",
+        "piece_walk.h",
+        "ring_.BeginCompute(slot);\n        const int32_t at",
+        "const int32_t at",
+        SPARE,
+        "race",
+        "no MTE2_V flag",
+    ),
+    dropped(
         "compute not waited for before the store",
         "ring.h",
         "AscendC::WaitFlag<AscendC::HardEvent::V_MTE3>(computed_[slot]);",

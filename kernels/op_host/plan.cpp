@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t kAlignElems = 128;  // 512 bytes of float32: the longest burst of a DMA
 constexpr int64_t kMinWorkspaceBytes =
     512;  // a mixed launch wants one though nothing is kept in it
-constexpr int64_t kFinishTileElems = 24 * 1024;
+constexpr int64_t kFinishTileElems = 8 * 1024;  // of an output
 constexpr int64_t kMinFinishChannels =
     64;  // of a run: rows of partial sums are then bursts of 256 bytes
 constexpr int64_t kFinishRunBytes =
@@ -43,12 +43,14 @@ void PlanFinish(const Sizes& sizes, int64_t rows, Candidate& chosen) {
   tiling.finish_tile_pieces = static_cast<int32_t>(tile_pieces);
   tiling.finish_tile_elems = static_cast<int32_t>(
       tiling.finish_channels * (pieces > 1 ? tile_pieces : std::max<int64_t>(tile_rows, 1)));
+  const int64_t outputs = (tiling.want_bias ? 1 : 0) + (tiling.want_weight ? 1 : 0);
+  const int64_t channels = outputs * tiling.finish_channels;
   const int64_t bytes = UbCount()
-                            .Take(tiling.finish_tile_elems, kFloatBytes)
-                            .Take(tiling.finish_channels, kFloatBytes)
-                            .Take(tiling.finish_channels, kFloatBytes)
+                            .Take(outputs * tiling.finish_tile_elems, kFloatBytes)
+                            .Take(channels, kFloatBytes)
+                            .Take(channels, kFloatBytes)
                             .Take(kFinishScratch, kFloatBytes)
-                            .Take(tiling.finish_channels, sizes.element_bytes)
+                            .Take(channels, sizes.element_bytes)
                             .bytes();
   tiling.ub_bytes = static_cast<int32_t>(std::max<int64_t>(tiling.ub_bytes, bytes));
 }

@@ -12,9 +12,10 @@ namespace {
 constexpr int64_t kMinWidePieceBytes = 24 * 1024;
 constexpr int64_t kMinNarrowPieceBytes = 18 * 1024;
 constexpr int64_t kMaxPieceBytes = 40 * 1024;
-constexpr int64_t kBurstBytes = 512;      // pieces of a row start on these where the row does
-constexpr int64_t kRowSteps = 32;         // numbers of rows that are tried
-constexpr int64_t kPartStepBytes = 1024;  // between the lengths that are tried
+constexpr int64_t kShortHalfBytes = 12 * 1024;  // so short or shorter ones cost the mean too much
+constexpr int64_t kBurstBytes = 512;            // pieces of a row start on these where the row does
+constexpr int64_t kRowSteps = 32;               // numbers of rows that are tried
+constexpr int64_t kPartStepBytes = 1024;        // between the lengths that are tried
 // float32 copies of 16-bit data, two buffers of them: long instructions pay their start once, short
 // buffers leave the ring more slots.
 constexpr int64_t kWorkElems[] = {8192, 7168, 6144, 5120, 4096, 3072, 2048};
@@ -70,6 +71,14 @@ void SetWork(const Sizes& sizes, int64_t row_elems, int64_t most, GroupNormGradT
   tiling.work_rows = static_cast<int32_t>(rows);
 }
 
+// Whether pieces of whole rows may go in halves. A group's last piece is on its way once at a time
+// if the group takes up the ring.
+bool Halves(const Sizes& sizes, const GroupNormGradTiling& tiling) {
+  const int64_t row_bytes = tiling.row_pitch * sizes.element_bytes;
+  return tiling.slots <= kMaxHalvedSlots && tiling.group_pieces >= tiling.slots &&
+         tiling.row_pitch > kNarrowLanes && tiling.piece_rows / 2 * row_bytes > kShortHalfBytes;
+}
+
 // The deepest ring that fits; false when not even two slots do. In float32 the scratch gets what it
 // leaves, up to the products and trees of a piece: fewer and longer instructions.
 bool FitRing(const Sizes& sizes, GroupNormGradTiling& tiling) {
@@ -81,6 +90,7 @@ bool FitRing(const Sizes& sizes, GroupNormGradTiling& tiling) {
       tiling.scratch_elems += static_cast<int32_t>(more / 64 * 64);
     }
     tiling.ub_bytes = static_cast<int32_t>(UbBytes(sizes, tiling));
+    tiling.halves = Halves(sizes, tiling);
     return true;
   }
   return false;
@@ -193,6 +203,11 @@ void ConsiderCut(const Sizes& sizes, const GroupNormGradTiling& cut, double mean
   mixed.tiling.spare_slots = WantsSpareSlot(sizes, cut) ? 1 : 0;
   mixed.tiling.per_core = left / cores;
   mixed.tiling.larger_cores = left % cores;
+  // Half of the cores start with their dealt pieces, or fewer where reading these twice is much
+  // beside all else; not the first cores, which have the larger shares.
+  const int64_t dealers = std::min(left, cores);
+  const int64_t half = whole > 1 ? cores / 2 : cores * 3 / 7;
+  mixed.tiling.dealt_first_core = static_cast<int32_t>(dealers - std::min(half, dealers * 2 / 3));
   GroupNormGradTiling streamed = cut;
   streamed.schedule = Schedule::kStreamedGroup;
   mixed.cost =

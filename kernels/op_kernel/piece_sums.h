@@ -56,6 +56,11 @@ class PieceSums {
     return {rows, rows, static_cast<int32_t>(tiling_.S), tiling_.row_pitch};
   }
 
+  // Some of a piece's rows.
+  __aicore__ inline PieceShape RowsOf(const PieceShape& shape, int32_t rows) const {
+    return rows == shape.rows ? shape : PieceShape{rows, rows, shape.cols, shape.pitch};
+  }
+
   __aicore__ inline RowShape MoveOf(const PieceShape& shape) const {
     return {shape.rows, shape.cols, shape.pitch, shape.cols};
   }

@@ -33,34 +33,42 @@ class PieceValues {
     AscendC::Duplicate(scaled_weight_, 0.0f, tiling_.vector_elems);
   }
 
-  // What the walk needs first beside the groups' data, before this stands in the load pipe's queue:
-  // statistics of the core's `groups` whole groups, if it has any, and of those that are dealt out
-  // behind them; and the weight.
-  __aicore__ inline void Prepare(const PieceCursor& first, int64_t groups,
+  // What the walk needs before all but the first piece of data, ahead of the others in the load
+  // pipe's queue: statistics of the core's whole groups, if it has any, and of those that are dealt
+  // out behind them; and the weight from `first` on.
+  __aicore__ inline void Prepare(const PieceCursor& first, const PieceCursor& whole,
                                  const PieceCursor& dealt) {
-    if (groups > 0 && tiling_.whole_groups > 0) {
-      OpenStatistics({first.group, static_cast<int32_t>(groups), 0},
-                     {dealt.group, MinOf(AllGroups() - dealt.group, kStatisticsWindow / 2),
-                      kStatisticsWindow / 2});
+    if (tiling_.whole_groups > 0) {
+      first_ = {whole.group, static_cast<int32_t>(tiling_.whole_groups), 0};
+      second_ = {dealt.group, MinOf(AllGroups() - dealt.group, kStatisticsWindow / 2),
+                 kStatisticsWindow / 2};
     } else {
-      OpenStatistics(first.group, false);
+      first_ = WindowOf(first.group, false);
     }
-    if (!tiling_.want_input) return;
-    if (tiling_.weight_pitch > 0) {
+    context_.courier.BeforeLoad();
+    LoadStatistics();
+    int32_t weights = 0;
+    if (tiling_.want_input && tiling_.weight_pitch > 0) {
       const int32_t rows = static_cast<int32_t>(tiling_.D);
-      LoadWeight(0, {static_cast<int32_t>(tiling_.G), rows, tiling_.weight_pitch, rows},
-                 tiling_.weight_elems);
-    } else {
-      OpenWeight(RowOf(first));
+      weights = tiling_.weight_elems;
+      LoadWeight(0, {static_cast<int32_t>(tiling_.G), rows, tiling_.weight_pitch, rows});
+    } else if (tiling_.want_input) {
+      weights = LoadWeight(RowOf(first));
     }
+    context_.courier.AfterLoad();
+    SpreadStatistics();
+    WidenWeight(weights);
   }
 
   // Mean and rstd of a window of groups that starts, or when walking backwards ends, with this one.
   __aicore__ inline void OpenStatistics(int64_t group, bool backwards) {
     if (first_.Has(group) || second_.Has(group)) return;
-    const int64_t end = backwards ? group + 1 : MinOf64(group + kStatisticsWindow, AllGroups());
-    const int64_t begin = backwards ? end - MinOf(end, kStatisticsWindow) : group;
-    OpenStatistics({begin, static_cast<int32_t>(end - begin), 0}, {0, 0, 0});
+    first_ = WindowOf(group, backwards);
+    second_ = {0, 0, 0};
+    context_.courier.BeforeLoad();
+    LoadStatistics();
+    context_.courier.AfterLoad();
+    SpreadStatistics();
   }
 
   // One block of the group's.
@@ -140,20 +148,32 @@ class PieceValues {
     return (window.at + static_cast<int32_t>(group - window.group)) * kBlockLanes;
   }
 
-  __aicore__ inline void OpenStatistics(const Window& first, const Window& second) {
-    first_ = first;
-    second_ = second;
-    if (!context_.NeedProductSums()) return;
-    context_.courier.BeforeLoad();
-    LoadStatistics(first);
-    if (second.count > 0) LoadStatistics(second);
-    context_.courier.AfterLoad();
-    SpreadStatistics(first);
-    if (second.count > 0) SpreadStatistics(second);
+  __aicore__ inline Window WindowOf(int64_t group, bool backwards) const {
+    const int64_t end = backwards ? group + 1 : MinOf64(group + kStatisticsWindow, AllGroups());
+    const int64_t begin = backwards ? end - MinOf(end, kStatisticsWindow) : group;
+    return {begin, static_cast<int32_t>(end - begin), 0};
   }
 
-  __aicore__ inline void LoadStatistics(const Window& window) {
-    const RowShape shape{1, window.count, window.count, window.count};
+  // Of both windows, at once where they allow it, and without the flags that other loads may share.
+  __aicore__ inline void LoadStatistics() {
+    if (!context_.NeedProductSums()) return;
+    const int32_t count = second_.count;
+    const int64_t apart = second_.group - first_.group;
+    if (count >= first_.count && apart >= count) {
+      LoadStatistics(first_, {2, count, second_.at - first_.at, apart});
+      return;
+    }
+    LoadStatistics(first_, {1, first_.count, first_.count, first_.count});
+    if (count > 0) LoadStatistics(second_, {1, count, count, count});
+  }
+
+  __aicore__ inline void SpreadStatistics() {
+    if (!context_.NeedProductSums()) return;
+    SpreadStatistics(first_);
+    if (second_.count > 0) SpreadStatistics(second_);
+  }
+
+  __aicore__ inline void LoadStatistics(const Window& window, const RowShape& shape) {
     const int32_t rstd = kStatisticsWindow + window.at;
     context_.mean.Load(statistics_[window.at], StatisticsStaging(window.at), window.group, shape);
     context_.rstd.Load(statistics_[rstd], StatisticsStaging(rstd), window.group, shape);
@@ -182,21 +202,29 @@ class PieceValues {
 
   // A window: the channels from `row` on, as many as the buffer holds and this n still has.
   __aicore__ inline void OpenWeight(int64_t row) {
+    context_.courier.Reclaim();  // the staging buffer may be on its way out
+    context_.courier.BeforeLoad();
+    const int32_t count = LoadWeight(row);
+    context_.courier.AfterLoad();
+    WidenWeight(count);
+  }
+
+  // Returns the number of values, up to a block.
+  __aicore__ inline int32_t LoadWeight(int64_t row) {
     const int64_t channel = row % tiling_.C;
     weight_row_ = row;
     weight_count_ = MinOf(tiling_.C - channel, tiling_.weight_elems);
     blocks_ = Blocks::kNone;
-    LoadWeight(channel, {1, weight_count_, weight_count_, weight_count_},
-               RoundUpTo<kBlockLanes>(weight_count_));
+    LoadWeight(channel, {1, weight_count_, weight_count_, weight_count_});
+    return RoundUpTo<kBlockLanes>(weight_count_);
   }
 
-  __aicore__ inline void LoadWeight(int64_t channel, const RowShape& shape, int32_t count) {
-    if (!tiling_.has_weight) return;
-    context_.courier.Reclaim();  // the staging buffer may be on its way out
-    context_.courier.BeforeLoad();
-    context_.weight.Load(weight_, weight_staging_, channel, shape);
-    context_.courier.AfterLoad();
-    context_.weight.Widen(weight_, weight_staging_, count);
+  __aicore__ inline void LoadWeight(int64_t channel, const RowShape& shape) {
+    if (tiling_.has_weight) context_.weight.Load(weight_, weight_staging_, channel, shape);
+  }
+
+  __aicore__ inline void WidenWeight(int32_t count) {
+    if (tiling_.has_weight) context_.weight.Widen(weight_, weight_staging_, count);
     Order();
   }
 

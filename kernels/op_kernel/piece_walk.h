@@ -15,43 +15,44 @@ class PieceWalk {
       : context_(context), tiling_(context.tiling), sums_(context) {}
 
   __aicore__ inline void Process() {
-    ring_.Init(context_.pipe, context_.arena, tiling_.slots, tiling_.slot_elems);
+    ring_.Init(context_.pipe, context_.arena, tiling_.slots, tiling_.slot_elems, tiling_.halves);
     sums_.TakeBuffers();
     const bool split = tiling_.schedule == Schedule::kSplitGroup;
     const Share share = ShareOf(context_.core, tiling_.per_core, tiling_.larger_cores);
     const Share groups =
         split ? Share{context_.core * tiling_.whole_groups, tiling_.whole_groups} : share;
-    first_dealt_ = AscendC::GetBlockNum() * tiling_.whole_groups;
+    first_dealt_ = split ? AscendC::GetBlockNum() * tiling_.whole_groups : tiling_.N * tiling_.G;
     dealt_count_ = split ? share.count : 0;
     dealt_ = CursorAt(split ? share.first : 0);
     whole_ = {groups.first, 0, 0};
     whole_count_ = groups.count * tiling_.group_pieces;
-    ahead_ = whole_count_ > 0 ? whole_ : dealt_;
-    ahead_count_ = whole_count_;
-    sums_.values().Prepare(ahead_, groups.count, dealt_);
-    dealt_first_ = whole_count_ > 0 && dealt_count_ > 0 && context_.core % 2 == 1;
-    if (dealt_first_) {
-      last_dealt_ = CursorAt(share.first + dealt_count_ - 1);
-      SumDealtFirst();
-    } else {
-      Preload(0, 1, MinOf(whole_count_ > 0 ? tiling_.group_pieces : dealt_count_, ring_.slots()));
-    }
+    if (dealt_count_ > 0) last_dealt_ = CursorAt(share.first + dealt_count_ - 1);
+    dealt_first_ =
+        whole_count_ > 0 && dealt_count_ > 0 && context_.core >= tiling_.dealt_first_core;
+    const bool whole_first = whole_count_ > 0 && !dealt_first_;
+    const PieceCursor first = whole_first ? whole_ : dealt_;
+    dealt_ahead_ = dealt_first_;
+    ahead_ = first;
+    ahead_count_ = whole_first ? whole_count_ : dealt_count_;
+    const int64_t pieces =
+        (whole_first ? 0 : dealt_count_) + (whole_count_ > 0 ? tiling_.group_pieces : 0);
+    Preload(0, 1, 1);  // before the small loads, so that the memory does not wait for these
+    sums_.values().Prepare(first, whole_, dealt_);
+    Preload(1, 1, MinOf(pieces, ring_.slots()) - 1);
+    if (dealt_first_) SumDealtFirst();
     Stream(groups);
     if (split) Split();
     context_.courier.Reclaim();
   }
 
  private:
-  // Every second core adds up its dealt pieces before its groups, and reads them again behind them:
-  // cores that turn from loads to the second pass all at once leave the memory idle.
+  // The cores from dealt_first_core on add up their dealt pieces before their groups, and read them
+  // again behind them: cores that turn from loads to the second pass all at once leave the memory
+  // idle.
   __aicore__ inline void SumDealtFirst() {
-    ahead_ = dealt_;
-    ahead_count_ = dealt_count_;
-    dealt_ahead_ = true;
-    const int64_t more = MinOf(tiling_.group_pieces, ring_.slots());
-    Preload(0, 1, MinOf(dealt_count_ + more, ring_.slots()));
     PieceCursor cursor = dealt_;
     sums_.StartGroups(cursor.group, 0);
+    const int64_t more = MinOf(tiling_.group_pieces, ring_.slots());
     slot_ = ring_.Step(SumPieces(cursor, dealt_count_, 0, more), 1);
   }
 
@@ -130,12 +131,24 @@ class PieceWalk {
     for (int64_t i = 0; i < pieces; ++i) {
       if (i > 0) slot = ring_.Step(slot, direction_);
       const PieceShape shape = sums_.ShapeOf(cursor);
-      ring_.BeginCompute(slot);
+      const Half half = HalfOf(cursor, shape);
+      const int32_t rows = half == Half::kNone ? shape.rows : HalfRows(shape);
+      if (rows < shape.rows) {
+        ring_.BeginHalf(half);
+      } else {
+        ring_.BeginCompute(slot);
+      }
       if (sums_.StartsVisit(cursor, shape)) {
         sums_.FinishVisit();
         sums_.StartVisit(cursor);
       }
-      sums_.Add(shape, ring_.grad_out(slot), ring_.input(slot));
+      sums_.Add(sums_.RowsOf(shape, rows), ring_.grad_out(slot), ring_.input(slot));
+      if (rows < shape.rows) {
+        ring_.BeginCompute(slot);
+        const int32_t at = rows * shape.pitch;
+        sums_.Add(sums_.RowsOf(shape, shape.rows - rows), ring_.grad_out(slot)[at],
+                  ring_.input(slot)[at]);
+      }
       if (i + ring_.slots() < pieces + more) LoadAhead(slot);
       Advance(cursor);
     }
@@ -165,12 +178,19 @@ class PieceWalk {
       }
       const PieceShape shape = sums_.ShapeOf(cursor);
       if (reloaded) ring_.BeginCompute(slot);
-      sums_.Apply(cursor, shape, ring_.grad_out(slot), ring_.input(slot), reloaded);
-      ring_.BeginStore(slot);
-      StoreRows<T>(context_.grad_input, sums_.OffsetOf(cursor), ring_.grad_out(slot),
-                   sums_.MoveOf(shape));
+      // After the exchange nothing but stores is left: the first begins, and the last ends, half a
+      // piece earlier.
+      const bool waited_for = exchanged_ && (i == pieces - 1 || i == 0);
+      const int32_t rows = waited_for ? HalfRows(shape) : shape.rows;
+      if (rows < shape.rows) {
+        PieceCursor second = cursor;
+        second.row += rows;
+        WriteRows(second, sums_.RowsOf(shape, shape.rows - rows), slot, rows * shape.pitch,
+                  reloaded);
+      }
+      WriteRows(cursor, sums_.RowsOf(shape, rows), slot, 0, reloaded);
       if (i >= kept) {
-        Load(back, slot);
+        Load(back, slot, Half::kNone);
         Retreat(back);
       } else if (ring_.slots() - 1 - i < more) {
         LoadAhead(slot);
@@ -179,6 +199,15 @@ class PieceWalk {
       slot = ring_.Step(slot, -direction_);
       if (slot == taken) slot = ring_.Step(slot, -direction_);
     }
+  }
+
+  // grad_input of some rows of a piece, from element `at` of the slot on.
+  __aicore__ inline void WriteRows(const PieceCursor& cursor, const PieceShape& shape, int32_t slot,
+                                   int32_t at, bool reloaded) {
+    const LocalTensor<T> grad_out = ring_.grad_out(slot)[at];
+    sums_.Apply(cursor, shape, grad_out, ring_.input(slot)[at], reloaded);
+    ring_.BeginStore(slot);
+    StoreRows<T>(context_.grad_input, sums_.OffsetOf(cursor), grad_out, sums_.MoveOf(shape));
   }
 
   // Every core leaves the sums of its first and of its last group in the workspace: others may have
@@ -272,7 +301,7 @@ class PieceWalk {
   // The next of the core's pieces: those of its groups, then the dealt ones. If it adds these up
   // first, they come before the groups, and once more behind them, the last one first.
   __aicore__ inline void LoadAhead(int32_t slot) {
-    Load(ahead_, slot);
+    Load(ahead_, slot, backwards_ ? Half::kNone : HalfOf(ahead_, sums_.ShapeOf(ahead_)));
     if (backwards_) {
       Retreat(ahead_);
     } else {
@@ -289,15 +318,37 @@ class PieceWalk {
     }
   }
 
-  __aicore__ inline void Load(const PieceCursor& cursor, int32_t slot) {
-    const RowShape shape = sums_.MoveOf(sums_.ShapeOf(cursor));
+  // In the first pass the turn to the second one, or to the exchange, waits for these loads.
+  __aicore__ inline Half HalfOf(const PieceCursor& cursor, const PieceShape& shape) const {
+    if (HalfRows(shape) == shape.rows) return Half::kNone;
+    if (cursor.group < first_dealt_) {
+      return cursor.row == tiling_.last_row ? Half::kOfGroup : Half::kNone;
+    }
+    const bool last = cursor.group == last_dealt_.group && cursor.row == last_dealt_.row;
+    return last ? Half::kOfDealt : Half::kNone;
+  }
+
+  // Of a piece's first half; all of them where nothing is halved.
+  __aicore__ inline int32_t HalfRows(const PieceShape& shape) const {
+    return tiling_.halves ? (shape.rows + 1) / 2 : shape.rows;
+  }
+
+  __aicore__ inline void Load(const PieceCursor& cursor, int32_t slot, Half half) {
+    const PieceShape shape = sums_.ShapeOf(cursor);
     const int64_t offset = sums_.OffsetOf(cursor);
     ring_.BeginInput(slot);
     if (context_.NeedProductSums()) {
-      LoadRows<T>(ring_.input(slot), context_.input, offset, shape);
+      LoadRows<T>(ring_.input(slot), context_.input, offset, sums_.MoveOf(shape));
     }
     ring_.BeginGradOut(slot);
-    LoadRows<T>(ring_.grad_out(slot), context_.grad_out, offset, shape);
+    const int32_t rows = half == Half::kNone ? shape.rows : HalfRows(shape);
+    LoadRows<T>(ring_.grad_out(slot), context_.grad_out, offset,
+                sums_.MoveOf(sums_.RowsOf(shape, rows)));
+    if (rows < shape.rows) {
+      ring_.EndHalf(half);
+      LoadRows<T>(ring_.grad_out(slot)[rows * shape.pitch], context_.grad_out,
+                  offset + rows * tiling_.S, sums_.MoveOf(sums_.RowsOf(shape, shape.rows - rows)));
+    }
     ring_.EndLoad(slot);
   }
 

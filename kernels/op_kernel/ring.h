@@ -93,12 +93,21 @@ class Courier {
   bool storing_ = false;
 };
 
+// Loads whose halves are waited for one by one: a group's last piece, and the last that is dealt to
+// the core. With kNone a load is waited for as a whole.
+enum class Half : int32_t { kOfGroup = 0, kOfDealt = 1, kNone = 2 };
+
 template <class T>
 class Ring {
  public:
-  __aicore__ inline void Init(AscendC::TPipe* pipe, UbArena& arena, int32_t slots, int32_t elems) {
+  __aicore__ inline void Init(AscendC::TPipe* pipe, UbArena& arena, int32_t slots, int32_t elems,
+                              bool halves = false) {
     pipe_ = pipe;
     slots_ = slots;
+    halves_ = halves ? kHalves : 0;
+    for (int32_t i = 0; i < halves_; ++i) {
+      half_loaded_[i] = pipe->AllocEventID<AscendC::HardEvent::MTE2_V>();
+    }
     // Buffers of one half side by side: the change of half costs a gap.
     for (int32_t i = 0; i < slots; ++i) grad_out_[i] = arena.Take<T>(elems, BankHalf::kFirst);
     for (int32_t i = 0; i < slots; ++i) {
@@ -112,6 +121,9 @@ class Ring {
   }
 
   __aicore__ inline ~Ring() {
+    for (int32_t i = 0; i < halves_; ++i) {
+      pipe_->ReleaseEventID<AscendC::HardEvent::MTE2_V>(half_loaded_[i]);
+    }
     for (int32_t i = 0; i < slots_; ++i) {
       pipe_->ReleaseEventID<AscendC::HardEvent::MTE2_V>(loaded_[i]);
       pipe_->ReleaseEventID<AscendC::HardEvent::V_MTE2>(read_[i]);
@@ -151,6 +163,15 @@ class Ring {
     last_user_[slot] = User::kVector;
   }
 
+  // The input and the first half of grad_out are there; a kind of half is on its way once at a
+  // time.
+  __aicore__ inline void EndHalf(Half half) {
+    AscendC::SetFlag<AscendC::HardEvent::MTE2_V>(half_loaded_[static_cast<int32_t>(half)]);
+  }
+  __aicore__ inline void BeginHalf(Half half) {
+    AscendC::WaitFlag<AscendC::HardEvent::MTE2_V>(half_loaded_[static_cast<int32_t>(half)]);
+  }
+
   __aicore__ inline void BeginCompute(int32_t slot) {
     AscendC::WaitFlag<AscendC::HardEvent::MTE2_V>(loaded_[slot]);
   }
@@ -163,14 +184,17 @@ class Ring {
   }
 
  private:
+  static constexpr int32_t kHalves = static_cast<int32_t>(Half::kNone);
   enum class User : uint8_t { kNone, kVector, kStore };
 
   LocalTensor<T> grad_out_[kMaxSlots];
   LocalTensor<T> input_[kMaxSlots];
   AscendC::TEventID loaded_[kMaxSlots], read_[kMaxSlots], computed_[kMaxSlots], stored_[kMaxSlots];
   User last_user_[kMaxSlots];
+  AscendC::TEventID half_loaded_[kHalves];
   AscendC::TPipe* pipe_ = nullptr;
   int32_t slots_ = 0;
+  int32_t halves_ = 0;
 };
 
 }  // namespace group_norm_grad

@@ -17,8 +17,10 @@ enum class Schedule : int32_t {
 };
 
 constexpr int32_t kFinishScratch = 2048;  // float32 elements of the second stage's reductions
-// Of 8 event ids a direction 2 are kept by the library and 1 by small transfers.
+// Of 8 event ids a direction 2 are kept by the library and 1 by small transfers; loads in halves
+// take 2 more.
 constexpr int32_t kMaxSlots = 5;
+constexpr int32_t kMaxHalvedSlots = 3;
 // A block with the group's sum, one with its product sum, zeros behind each.
 constexpr int32_t kGroupSums = 16;
 // Groups of a walk over pieces whose mean and rstd are loaded together.
@@ -70,9 +72,10 @@ struct GroupNormGradTiling {
   int32_t weight_elems;   // of the weight in the unified buffer: all of it, or a visit's
   int32_t weight_pitch;   // of a group's weight when all of it is there; else 0
   int32_t weight_staging_elems;
-  int32_t piece_rows;   // rows of a piece
-  int32_t piece_elems;  // elements of a part of a row
-  int32_t g_blocks;     // kGroupTiles: cores side by side along G
+  int32_t dealt_first_core;  // with whole_groups: from there on cores start with their dealt pieces
+  int32_t piece_rows;        // rows of a piece
+  int32_t piece_elems;       // elements of a part of a row
+  int32_t g_blocks;          // kGroupTiles: cores side by side along G
   // kGroupTiles: groups of a DMA tile, of a compute unit, and of a window of statistics.
   int32_t tile_n;
   int32_t tile_g;
@@ -87,7 +90,8 @@ struct GroupNormGradTiling {
   int32_t finish_cores;
   int32_t finish_tile_rows;
   int32_t finish_tile_pieces;
-  int32_t finish_tile_elems;
+  int32_t finish_tile_elems;  // of an output
+  bool halves;                // pieces that something waits for are loaded, or stored, in halves
   bool stat_is_float;
   bool weight_is_float;
   bool has_weight;
