@@ -166,23 +166,25 @@ Slopes<AccOf<T>> FinishGroup(const RowsOf<T>& rows, int64_t ng, void* scratch,
   return GroupSlopes(rows.weight + g * D, centred, plain, D, rows.S, rows.rstd[ng]);
 }
 
-// One task is one group of one sample: its sums in order, then grad_input from its last part
-// backwards, as the caches have the end of what was summed.
+// One task is one group of one sample: its sums in order, then grad_input. First of the group's
+// end, which the first cache still has; then of the rest from the start, or backwards where the
+// group is larger than the second cache.
 template <typename T, bool kNonTemporal>
 void FusedRows(const BackwardArgs& args, int64_t begin, int64_t end, void* scratch) {
   using A = AccOf<T>;
   const RowsOf<T> rows{args};
   const bool needs_centred = NeedsCentredSum(args);
-  const int64_t M = rows.D * rows.S;
+  const int64_t M = rows.D * rows.S, last = (M - 1) / kRowChunkElems * kRowChunkElems;
+  const int64_t part = args.plan.in_cache ? last : kRowChunkElems;
   for (int64_t ng = begin; ng < end; ++ng) {
     const Slopes<A> slopes = FinishGroup(rows, ng, scratch, [&](A* centred, A* plain) {
       needs_centred ? SumGroup<T, true>(rows, ng, centred, plain)
                     : SumGroup<T, false>(rows, ng, centred, plain);
     });
     if (rows.grad_input == nullptr) continue;
-    for (int64_t from = (M - 1) / kRowChunkElems * kRowChunkElems; from >= 0;
-         from -= kRowChunkElems) {
-      rows.template Apply<kNonTemporal>(ng, from, std::min(from + kRowChunkElems, M), slopes);
+    rows.template Apply<kNonTemporal>(ng, last, M, slopes);
+    for (int64_t to = last; to > 0; to -= part) {
+      rows.template Apply<kNonTemporal>(ng, to - part, to, slopes);
     }
   }
   if constexpr (kNonTemporal) Fence();
