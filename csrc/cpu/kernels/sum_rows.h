@@ -17,31 +17,27 @@ constexpr int64_t kSumRows = 64;
 template <typename A>
 void SumPartialRows(const void* partial, int64_t rows, int64_t C, void* out, int64_t begin,
                     int64_t end) {
-  if (rows <= kSumRows) {
-    A* total = static_cast<A*>(out);
-    std::fill(total + begin, total + end, A(0));
-    for (int64_t r = 0; r < rows; ++r) {
-      const A* row = static_cast<const A*>(partial) + r * C;
-      for (int64_t c = begin; c < end; ++c) total[c] += row[c];
+  // sums = the plain sums of some rows, over width channels from c on.
+  const auto add_rows = [&](int64_t first, int64_t last, int64_t c, int64_t width, A* sums) {
+    std::fill_n(sums, width, A(0));
+    for (int64_t r = first; r < last; ++r) {
+      const A* row = static_cast<const A*>(partial) + r * C + c;
+      for (int64_t i = 0; i < width; ++i) sums[i] += row[i];
     }
-    return;
-  }
+  };
+  A* const result = static_cast<A*>(out);
+  if (rows <= kSumRows) return add_rows(0, rows, begin, end - begin, result + begin);
   A totals[kSumChannels], errors[kSumChannels], sums[kSumChannels];
   for (int64_t c = begin; c < end; c += kSumChannels) {
     const int64_t width = std::min(kSumChannels, end - c);
     const int64_t padded = RoundUp(width, kPair<A>);
-    std::fill_n(totals, padded, A(0));
-    std::fill_n(errors, padded, A(0));
+    for (A* values : {totals, errors, sums}) std::fill_n(values, padded, A(0));
     for (int64_t first = 0; first < rows; first += kSumRows) {
-      std::fill_n(sums, padded, A(0));
-      for (int64_t r = first; r < std::min(first + kSumRows, rows); ++r) {
-        const A* row = static_cast<const A*>(partial) + r * C + c;
-        for (int64_t i = 0; i < width; ++i) sums[i] += row[i];
-      }
+      add_rows(first, std::min(first + kSumRows, rows), c, width, sums);
       AddExactly(totals, errors, sums, padded);
     }
     SettleExactly(totals, errors, padded);
-    std::copy_n(totals, width, static_cast<A*>(out) + c);
+    std::copy_n(totals, width, result + c);
   }
 }
 
