@@ -54,6 +54,7 @@ void SumRows(const Access& access, const T* grad_out, const T* input, int64_t st
       });
 }
 
+// All rows are loaded before the first is stored: see kRowsAtOnce.
 template <typename T, int kRows, typename Access>
 void ApplyRows(const Access& access, const T* grad_out, const T* input, T* grad_input,
                int64_t stride, int64_t width, const ChannelArrays<AccOf<T>>& arrays) {
@@ -62,12 +63,13 @@ void ApplyRows(const Access& access, const T* grad_out, const T* input, T* grad_
       width, [&](int64_t slot, int64_t channel) __attribute__((always_inline)) {
         const Pair<A> mean = Load(arrays.mean + slot), scale = Load(arrays.scale + slot);
         const Pair<A> slope = Load(arrays.slope + slot), constant = Load(arrays.constant + slot);
+        Pair<A> result[kRows];
         for (int r = 0; r < kRows; ++r) {
           const int64_t at = r * stride + channel;
           const Pair<A> centred = access.Get(input + at) - mean;
-          access.Put(grad_input + at,
-                     MulAdd(scale, access.Get(grad_out + at), MulAdd(slope, centred, constant)));
+          result[r] = MulAdd(scale, access.Get(grad_out + at), MulAdd(slope, centred, constant));
         }
+        for (int r = 0; r < kRows; ++r) access.Put(grad_input + r * stride + channel, result[r]);
       });
 }
 

@@ -120,11 +120,16 @@ void ApplyFlat(const Access& access, const FlatGroup<T>& group, const FlatData<T
   Steps<T>::ForEach(
       M, [&](int64_t slot, int64_t element) __attribute__((always_inline)) {
         const Pair<A> weight = Load(group.weight + slot);
+        Pair<A> result[kSamples];
         for (int n = 0; n < kSamples; ++n) {
           const int64_t at = first + n * from_sample + element;
           const Pair<A> x = access.Get(data.input + at) - mean[n];
-          access.Put(data.grad_input + at, MulAdd(weight * rstd[n], access.Get(data.grad_out + at),
-                                                  MulAdd(centred[n], x, constant[n])));
+          result[n] = MulAdd(weight * rstd[n], access.Get(data.grad_out + at),
+                             MulAdd(centred[n], x, constant[n]));
+        }
+        // Stored last, as in kRowsAtOnce.
+        for (int n = 0; n < kSamples; ++n) {
+          access.Put(data.grad_input + first + n * from_sample + element, result[n]);
         }
       });
 }

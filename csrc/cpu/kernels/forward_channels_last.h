@@ -29,6 +29,7 @@ void SumShiftedRows(const Access& access, const T* input, int64_t stride, int64_
       });
 }
 
+// All rows are loaded before the first is stored: see kRowsAtOnce.
 template <typename T, int kRows, typename Access>
 void NormaliseRows(const Access& access, const T* input, T* output, int64_t stride, int64_t width,
                    const AccOf<T>* mean, const AccOf<T>* scale, const AccOf<T>* bias) {
@@ -37,11 +38,12 @@ void NormaliseRows(const Access& access, const T* input, T* output, int64_t stri
       width, [&](int64_t slot, int64_t channel) __attribute__((always_inline)) {
         const Pair<A> mean_pair = Load(mean + slot), scale_pair = Load(scale + slot);
         const Pair<A> bias_pair = Load(bias + slot);
+        Pair<A> result[kRows];
         for (int r = 0; r < kRows; ++r) {
-          const int64_t at = r * stride + channel;
-          access.Put(output + at,
-                     MulAdd(access.Get(input + at) - mean_pair, scale_pair, bias_pair));
+          const Pair<A> centred = access.Get(input + r * stride + channel) - mean_pair;
+          result[r] = MulAdd(centred, scale_pair, bias_pair);
         }
+        for (int r = 0; r < kRows; ++r) access.Put(output + r * stride + channel, result[r]);
       });
 }
 

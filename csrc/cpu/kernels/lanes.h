@@ -77,7 +77,9 @@ C10_ALWAYS_INLINE void WithGroupWidth(int64_t D, const F& f) {
 constexpr int64_t kFlatGroupsAtOnce = 8;
 
 // Rows of a channels-last sample that are taken together, so that the arrays by channel are loaded
-// and stored once for all of them.
+// and stored once for all of them. What is written of them is stored after the last of their loads:
+// a load waits for an earlier store whose address has the same last 12 bits, and rows are often a
+// multiple of 4 KiB apart.
 constexpr int64_t kRowsAtOnce = 4;
 
 // Calls f(s, apart, rows) for all rows of [begin, end): f takes the rows s, s + apart, ... (rows of
