@@ -5,8 +5,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <c10/core/impl/alloc_cpu.h>
-#include <c10/util/BFloat16.h>
-#include <c10/util/Half.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -38,21 +36,6 @@ inline DType DTypeOf(at::ScalarType type) {
       return DType::kFloat64;
     default:
       return DType::kFloat32;
-  }
-}
-
-// Calls f with a null pointer to the C++ type of a dtype.
-template <typename F>
-void VisitType(at::ScalarType type, const F& f) {
-  switch (type) {
-    case at::kHalf:
-      return f(static_cast<at::Half*>(nullptr));
-    case at::kBFloat16:
-      return f(static_cast<at::BFloat16*>(nullptr));
-    case at::kDouble:
-      return f(static_cast<double*>(nullptr));
-    default:
-      return f(static_cast<float*>(nullptr));
   }
 }
 
@@ -142,28 +125,27 @@ void RunPlan(const Runner<Args>& run, const Kernels<Args>& kernels, int64_t fini
   if (writes) run(kernels.apply, finishes * chunks, chunk_elems);
 }
 
-// The small inputs, as the kernels want them: contiguous and of the dtype A of the sums.
+// The small inputs, as the kernels want them: contiguous and of the dtype A of the sums. They have
+// that dtype or the data's, whose kernels are given.
 template <typename A>
 class AsAcc {
  public:
-  AsAcc(const at::Tensor& tensor, Workspace& workspace)
-      : tensor_(tensor.expect_contiguous()), converted_(tensor.scalar_type() != TypeOfA()) {
-    if (converted_) at_ = workspace.Add(tensor.numel() * sizeof(A));
+  AsAcc(const at::Tensor& tensor, const DTypeKernels& kernels, Workspace& workspace)
+      : tensor_(tensor.expect_contiguous()),
+        to_acc_(tensor.scalar_type() == c10::CppTypeToScalarType<A>::value ? nullptr
+                                                                           : kernels.to_acc) {
+    if (to_acc_ != nullptr) at_ = workspace.Add(tensor.numel() * sizeof(A));
   }
   const A* Get(const Workspace& workspace) const {
-    if (!converted_) return tensor_->const_data_ptr<A>();
+    if (to_acc_ == nullptr) return tensor_->const_data_ptr<A>();
     A* out = static_cast<A*>(workspace.At(at_));
-    VisitType(tensor_->scalar_type(), [&](auto* type) {
-      const auto* in = static_cast<decltype(type)>(const_cast<void*>(tensor_->const_data_ptr()));
-      std::copy_n(in, tensor_->numel(), out);
-    });
+    to_acc_(tensor_->const_data_ptr(), tensor_->numel(), out);
     return out;
   }
 
  private:
-  static constexpr at::ScalarType TypeOfA() { return c10::CppTypeToScalarType<A>::value; }
   c10::MaybeOwned<at::Tensor> tensor_;
-  bool converted_;
+  decltype(DTypeKernels::to_acc) to_acc_;
   int64_t at_ = 0;
 };
 
@@ -171,10 +153,11 @@ class AsAcc {
 template <typename A>
 class ChannelValues {
  public:
-  ChannelValues(const std::optional<at::Tensor>& tensor, int64_t C, A fill, Workspace& workspace)
+  ChannelValues(const std::optional<at::Tensor>& tensor, int64_t C, A fill,
+                const DTypeKernels& kernels, Workspace& workspace)
       : C_(C), fill_(fill) {
     if (tensor.has_value() && tensor->defined()) {
-      values_.emplace(*tensor, workspace);
+      values_.emplace(*tensor, kernels, workspace);
     } else {
       at_ = workspace.Add(C * sizeof(A));
     }

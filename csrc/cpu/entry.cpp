@@ -28,8 +28,8 @@ void Backward(const Problem& problem, bool channels_last, const at::Tensor& grad
   const bool split = IsSplit(plan.schedule);
 
   Workspace workspace;
-  const AsAcc<A> mean_acc(mean, workspace), rstd_acc(rstd, workspace);
-  const ChannelValues<A> weight_acc(weight, C, A(1), workspace);
+  const AsAcc<A> mean_acc(mean, of_dtype, workspace), rstd_acc(rstd, of_dtype, workspace);
+  const ChannelValues<A> weight_acc(weight, C, A(1), of_dtype, workspace);
   struct ChannelGradient {
     at::Tensor& tensor;
     bool direct;  // the partial sums are the result, or the sum over them is
@@ -96,12 +96,7 @@ void Backward(const Problem& problem, bool channels_last, const at::Tensor& grad
         of_dtype.sum_rows(gradient.partial, blocks, C, sum, begin, end);
       });
     }
-    if (!gradient.direct) {
-      VisitType(gradient.tensor.scalar_type(), [&](auto* type) {
-        std::copy_n(static_cast<const A*>(sum), C,
-                    static_cast<decltype(type)>(gradient.tensor.mutable_data_ptr()));
-      });
-    }
+    if (!gradient.direct) of_dtype.from_acc(sum, C, gradient.tensor.mutable_data_ptr());
   }
 }
 

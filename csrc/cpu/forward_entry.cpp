@@ -20,13 +20,13 @@ void Forward(const Problem& problem, bool channels_last, double eps, const at::T
   const Machine machine = ThisMachine(table, problem);
   const int64_t pair_elems = machine.pair_elems;
   const Plan plan = MakeForwardPlan(problem, channels_last, machine);
-  const Kernels<ForwardArgs>& kernels =
-      KernelsFor(plan, table.of[static_cast<int>(problem.dtype)].forward);
+  const DTypeKernels& of_dtype = table.of[static_cast<int>(problem.dtype)];
+  const Kernels<ForwardArgs>& kernels = KernelsFor(plan, of_dtype.forward);
   const bool split = IsSplit(plan.schedule);
 
   Workspace workspace;
-  const ChannelValues<A> weight_acc(weight, problem.C, A(1), workspace);
-  const ChannelValues<A> bias_acc(bias, problem.C, A(0), workspace);
+  const ChannelValues<A> weight_acc(weight, problem.C, A(1), of_dtype, workspace);
+  const ChannelValues<A> bias_acc(bias, problem.C, A(0), of_dtype, workspace);
   const int64_t finishes = channels_last ? problem.N : problem.N * problem.G;
   const int64_t padded_channels = (problem.C + pair_elems - 1) / pair_elems * pair_elems;
   const int64_t sums_bytes = channels_last ? 2 * padded_channels * sizeof(A) : sizeof(Moments);

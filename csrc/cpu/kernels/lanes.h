@@ -11,6 +11,18 @@
 namespace group_norm_grad::cpu {
 namespace {
 
+template <typename T>
+C10_ALWAYS_INLINE Pair<AccOf<T>> ElementsToLanes(Pair<AccOf<T>> v) {
+  if constexpr (!kInOrder<T>) std::tie(v.lo, v.hi) = at::vec::deinterleave2(v.lo, v.hi);
+  return v;
+}
+
+template <typename T>
+C10_ALWAYS_INLINE Pair<AccOf<T>> LanesToElements(Pair<AccOf<T>> v) {
+  if constexpr (!kInOrder<T>) std::tie(v.lo, v.hi) = at::vec::interleave2(v.lo, v.hi);
+  return v;
+}
+
 // A row of width elements is walked in steps of kPair; where width is no multiple, the last step
 // starts early, so that it ends with the row. Each step has a slot of its own in a lane array, so
 // the elements of two steps are in two slots; a row narrower than a step is loaded in part.
@@ -37,17 +49,13 @@ struct Steps {
   // Both arrays are Padded long, so that a row narrower than a step needs no exception.
   static void ToLanes(const A* by_element, A* lanes, int64_t width) {
     ForEach(width, [&](int64_t slot, int64_t element) {
-      Pair<A> v = Load(by_element + element);
-      if constexpr (!kInOrder<T>) std::tie(v.lo, v.hi) = at::vec::deinterleave2(v.lo, v.hi);
-      Store(lanes + slot, v);
+      Store(lanes + slot, ElementsToLanes<T>(Load(by_element + element)));
     });
   }
 
   static void ToElements(const A* lanes, A* by_element, int64_t width) {
     ForEach(width, [&](int64_t slot, int64_t element) {
-      Pair<A> v = Load(lanes + slot);
-      if constexpr (!kInOrder<T>) std::tie(v.lo, v.hi) = at::vec::interleave2(v.lo, v.hi);
-      Store(by_element + element, v);
+      Store(by_element + element, LanesToElements<T>(Load(lanes + slot)));
     });
   }
 };

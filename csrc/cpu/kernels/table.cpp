@@ -9,6 +9,7 @@
 #include "backward_channels_last.h"
 #include "backward_flat.h"
 #include "backward_rows.h"
+#include "convert.h"
 #include "forward_channels_last.h"
 #include "forward_rows.h"
 #include "sum_rows.h"
@@ -36,7 +37,9 @@ constexpr DTypeKernels KernelsOf() {
            {ForwardFlat<T>, nullptr, nullptr, nullptr},
            {ForwardChannelsLast<T>, SplitForwardChannelsLastSums<T>,
             SplitForwardChannelsLastFinish<T>, SplitForwardChannelsLastApply<T>}},
-          SumPartialRows<AccOf<T>>};
+          SumPartialRows<AccOf<T>>,
+          ToAcc<T>,
+          FromAcc<T>};
 }
 
 constexpr KernelTable kTable = {

@@ -70,6 +70,9 @@ struct DTypeKernels {
   // out[begin..end) = the sum over rows of partial (rows, C), both A.
   void (*sum_rows)(const void* partial, int64_t rows, int64_t C, void* out, int64_t begin,
                    int64_t end);
+  // out = n values of in: T to A, A to T.
+  void (*to_acc)(const void* in, int64_t n, void* out);
+  void (*from_acc)(const void* in, int64_t n, void* out);
 };
 
 struct KernelTable {
