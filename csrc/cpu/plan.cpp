@@ -48,6 +48,8 @@ int64_t ChannelsLastStretch(const Problem& problem) {
 bool IsFlat(const Problem& problem, const Machine& machine) {
   const bool shared = problem.N >= kLeastFlatSamples;
   if (machine.masked_steps) {
+    // A row that is one vector, converted from nothing, is as fast.
+    if (!Is16Bit(problem.dtype) && 2 * problem.S == machine.pair_elems) return false;
     return problem.S == 1 || (shared && problem.S < machine.pair_elems * 3 / 4);
   }
   return problem.S < machine.pair_elems || (shared && problem.S < kFlatRowElems);

@@ -81,6 +81,13 @@ struct RowsOf {
   template <bool kCentred>
   C10_ALWAYS_INLINE RowLanes<A> Lanes(int64_t row, int64_t chunk, A group_mean) const {
     const int64_t before = ChunkBegin(chunk), at = row * S + before;
+    if constexpr (kHasMaskedSteps) {
+      if (S <= kHalf<A>) {
+        const Vec<A> dy = LoadHalfFirst(grad_out + at, S);
+        if constexpr (!kCentred) return {Vec<A>(A(0)), dy};
+        return {dy * (LoadHalfFirst(input + at, S) - Vec<A>(group_mean)), dy};
+      }
+    }
     return SumChunk<T, kCentred>(grad_out + at, input + at, before, ChunkLen(chunk), group_mean,
                                  keep);
   }

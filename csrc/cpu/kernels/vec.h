@@ -210,7 +210,8 @@ C10_ALWAYS_INLINE Pair<AccOf<T>> Load(const T* p) {
   }
 }
 
-// Whether LoadFirst and StoreFirst take their elements by a mask, not by way of memory.
+// Whether LoadFirst and StoreFirst take their elements by a mask, not by way of memory; with
+// LoadHalfFirst.
 #if defined(CPU_CAPABILITY_AVX512)
 constexpr bool kHasMaskedSteps = true;
 #else
@@ -228,6 +229,20 @@ C10_ALWAYS_INLINE Pair<AccOf<T>> LoadFirst(const T* p, int64_t count) {
     return Widen<T>(at::vec::Vectorized<T>::loadu(p, count));
   }
 }
+
+#if defined(CPU_CAPABILITY_AVX512)
+// The first count elements, 1 to half a step, each in the lane of its index; the others are 0.
+template <typename T>
+C10_ALWAYS_INLINE Vec<AccOf<T>> LoadHalfFirst(const T* p, int64_t count) {
+  if constexpr (std::is_same_v<T, AccOf<T>>) {
+    return Vec<T>::loadu(p, count);
+  } else {
+    const __m256i bits = _mm256_maskz_loadu_epi16((1u << count) - 1, p);
+    if constexpr (std::is_same_v<T, at::Half>) return _mm512_cvtph_ps(bits);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  }
+}
+#endif
 
 template <typename T>
 C10_ALWAYS_INLINE void Store(T* p, const Pair<AccOf<T>>& v) {
