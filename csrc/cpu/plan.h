@@ -33,6 +33,10 @@ struct Machine {
 constexpr int64_t kRowChunkElems = 4096;
 constexpr int64_t kChannelsLastChunkRows = 68;  // four times an odd number: see ForRows
 
+// A group larger than the second cache is written from its end backwards, in parts of so many
+// elements: long enough for the prefetchers.
+constexpr int64_t kBackwardsElems = 16 * kRowChunkElems;
+
 struct Plan {
   Schedule schedule = Schedule::kFusedRows;
   int64_t samples = 1;        // N of one task

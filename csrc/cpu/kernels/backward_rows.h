@@ -182,7 +182,7 @@ void FusedRows(const BackwardArgs& args, int64_t begin, int64_t end, void* scrat
   const RowsOf<T> rows{args};
   const bool needs_centred = NeedsCentredSum(args);
   const int64_t M = rows.D * rows.S, last = (M - 1) / kRowChunkElems * kRowChunkElems;
-  const int64_t part = args.plan.in_cache ? last : kRowChunkElems;
+  const int64_t part = args.plan.in_cache ? last : kBackwardsElems;
   for (int64_t ng = begin; ng < end; ++ng) {
     const Slopes<A> slopes = FinishGroup(rows, ng, scratch, [&](A* centred, A* plain) {
       needs_centred ? SumGroup<T, true>(rows, ng, centred, plain)
@@ -191,7 +191,7 @@ void FusedRows(const BackwardArgs& args, int64_t begin, int64_t end, void* scrat
     if (rows.grad_input == nullptr) continue;
     rows.template Apply<kNonTemporal>(ng, last, M, slopes);
     for (int64_t to = last; to > 0; to -= part) {
-      rows.template Apply<kNonTemporal>(ng, to - part, to, slopes);
+      rows.template Apply<kNonTemporal>(ng, std::max<int64_t>(to - part, 0), to, slopes);
     }
   }
   if constexpr (kNonTemporal) Fence();

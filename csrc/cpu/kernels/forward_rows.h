@@ -124,7 +124,7 @@ void ForwardRows(const ForwardArgs& args, int64_t begin, int64_t end, void*) {
   for (int64_t ng = begin; ng < end; ++ng) {
     const ForwardGroup<T> group{args, ng};
     WriteStatistics<AccOf<T>>(args, ng, MomentsOf(group.input, group.M));
-    const int64_t part = args.plan.in_cache ? group.M : kRowChunkElems;
+    const int64_t part = args.plan.in_cache ? group.M : kBackwardsElems;
     for (int64_t from = (group.M - 1) / part * part; from >= 0; from -= part) {
       group.template Normalise<kNonTemporal>(from, std::min(from + part, group.M));
     }
