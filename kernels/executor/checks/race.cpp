@@ -143,6 +143,7 @@ void RaceCheck::Synchronise(State& state, const Instr& instr) {
       if (instr.all_pipes) {
         Clock all = clock;
         for (const Clock& each : state.clocks) Join(all, each);
+        for (const Clock& each : state.held_back) Join(all, each);
         std::copy(state.executed.begin(), state.executed.end(), all.begin());
         if (instr.op == Op::kSyncAll) {
           state.cross_core_sets[static_cast<size_t>(instr.event_id)].push_back(all);

@@ -55,7 +55,6 @@ class Core {
   // --- for the launcher ---
   void Begin();
   void Finish();  // the kernel function returned: run the pipes dry, leave the core
-  void EnterPhase() { ++view_.phase; }
   // How often this core has set a flag between cores, and come to a wait for it.
   uint32_t cross_core_sets(int32_t flag) const {
     return cross_core_sets_[static_cast<size_t>(flag)];

@@ -33,10 +33,7 @@ class Fiber {
   State state() const { return state_; }
   const Instr& waiting_at() const { return waiting_at_; }
   Core& core() { return core_; }
-  void Release() {
-    state_ = State::kReleased;
-    core_.EnterPhase();
-  }
+  void Release() { state_ = State::kReleased; }
 
   // Runs the core to its next wait for all cores or to its end.
   void Resume() {

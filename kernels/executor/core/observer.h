@@ -58,7 +58,6 @@ struct QueueCall {
 struct CoreView {
   int32_t block = 0;   // GetBlockIdx
   int32_t blocks = 0;  // GetBlockNum
-  int32_t phase = 0;   // waits for all cores passed
   std::vector<UbBuffer> ub_buffers;
   Registers registers;
   const uint8_t* ub = nullptr;
@@ -77,8 +76,8 @@ struct Deadlock {
   Instr wait;           // SyncAll or CrossCoreWaitFlag, of the first of the cores that wait
   int32_t waiting = 0;  // cores at this wait
   int32_t ended = 0;    // cores that have returned
-  int32_t core = 0;     // one that has set the flag less often
-  uint32_t sets = 0;    // than it is waited for
+  int32_t core = 0;     // one that has not set the flag as often as it is waited for
+  uint32_t sets = 0;
   uint32_t awaited = 0;
 };
 

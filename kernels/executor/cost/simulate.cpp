@@ -165,6 +165,7 @@ class Simulation {
       case StepKind::kSyncAll:
         if (!AllIdle(index, core)) return false;
         core.at_sync = true;
+        scalar.waits_since = now_;
         ++core.syncs;
         ++core.next;
         ReleaseSync();
@@ -347,8 +348,11 @@ class Simulation {
     for (size_t i = 0; i < cores_.size(); ++i) {
       if (!cores_[i].at_sync) continue;
       cores_[i].at_sync = false;
-      cores_[i].pipes[0].free_at = now_ + constants_.sync_all_ns.At(corner_);
-      Wake(i, cores_[i].pipes[0].free_at);
+      PipeState& scalar = cores_[i].pipes[0];
+      scalar.free_at = now_ + constants_.sync_all_ns.At(corner_);
+      Record(i, Pipe::kS, Op::kSyncAll, scalar.waits_since, scalar.free_at);
+      scalar.waits_since = kNever;
+      Wake(i, scalar.free_at);
     }
   }
 
