@@ -18,6 +18,9 @@ from shapes import SHAPES, Shape
 from group_norm_grad import _executor, executor
 
 PLATFORMS = ["Ascend910B1", "Ascend910B4", "Ascend950"]
+SYNCHRONISATION = (
+    "set_flags", "wait_flags", "other_barriers", "sync_alls", "cross_core_sets", "cross_core_waits",
+)  # fmt: skip
 FLAGS_OF_SHIPPED = {  # CANN's own kernel, fp32: flags and barriers, V-V barriers left out
     "accept_2_1280_64": 54_000,
     "accept_64_512_49": 883_000,
@@ -62,7 +65,7 @@ def run_case(shape: Shape, dtype: str, soc: str, trace: str = "") -> dict[str, A
         "gm_ratio": moved / bytes_once,
         "balance": busiest * platform["vector_cores"] / moved,
         "repeats": 64 * total["vector_repeats"] / elems,
-        "flags": sum(total[k] for k in ("set_flags", "wait_flags", "other_barriers", "sync_alls")),
+        "flags": sum(total[k] for k in SYNCHRONISATION),
         "v_barriers": total["v_barriers"],
         "instructions": sum(total["instructions"].values()),
         "mean_dma_bytes": moved / (total["loads"] + total["stores"]),

@@ -248,7 +248,9 @@ def count_lines(report: dict[str, Any], data: Data) -> list[str]:
     )
     lines.append(
         f"flags: {total['set_flags']} set, {total['wait_flags']} waited for; barriers: "
-        f"{total['v_barriers']} V, {total['other_barriers']} other; SyncAll: {total['sync_alls']}"
+        f"{total['v_barriers']} V, {total['other_barriers']} other; SyncAll: {total['sync_alls']}; "
+        f"flags between cores: {total['cross_core_sets']} set, "
+        f"{total['cross_core_waits']} waited for"
     )
     lines.append(
         f"scalar accesses: {total['ub_scalar_accesses']} UB, {total['gm_scalar_accesses']} GM; "

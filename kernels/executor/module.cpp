@@ -101,7 +101,9 @@ py::dict CountsDict(const executor::CoreCounts& counts) {
       "vector_repeats"_a = counts.VectorRepeats(), "instructions"_a = instructions,
       "repeats"_a = repeats, "set_flags"_a = counts.set_flags, "wait_flags"_a = counts.wait_flags,
       "v_barriers"_a = counts.v_barriers, "other_barriers"_a = counts.other_barriers,
-      "sync_alls"_a = counts.sync_alls, "ub_scalar_accesses"_a = counts.ub_scalar_accesses,
+      "sync_alls"_a = counts.sync_alls, "cross_core_sets"_a = counts.cross_core_sets,
+      "cross_core_waits"_a = counts.cross_core_waits,
+      "ub_scalar_accesses"_a = counts.ub_scalar_accesses,
       "gm_scalar_accesses"_a = counts.gm_scalar_accesses, "register_sets"_a = counts.register_sets);
 }
 

@@ -20,6 +20,8 @@ void CoreCounts::Add(const CoreCounts& other) {
   v_barriers += other.v_barriers;
   other_barriers += other.other_barriers;
   sync_alls += other.sync_alls;
+  cross_core_sets += other.cross_core_sets;
+  cross_core_waits += other.cross_core_waits;
   ub_scalar_accesses += other.ub_scalar_accesses;
   gm_scalar_accesses += other.gm_scalar_accesses;
   register_sets += other.register_sets;

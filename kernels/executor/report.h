@@ -35,6 +35,8 @@ struct CoreCounts {
   uint64_t v_barriers = 0;
   uint64_t other_barriers = 0;
   uint64_t sync_alls = 0;
+  uint64_t cross_core_sets = 0;
+  uint64_t cross_core_waits = 0;
   uint64_t ub_scalar_accesses = 0;
   uint64_t gm_scalar_accesses = 0;
   uint64_t register_sets = 0;

@@ -247,15 +247,19 @@ const Register kCounts("counts are those of the program", []() -> std::string {
     Adds(t.b, t.a, 1.0f, 1000);  // 16 repeats
     PipeBarrier<PIPE_V>();
     WholeReduceSum(t.d, t.b, 64, 15, 1, 1, 8);
+    CrossCoreSetFlag<0, PIPE_V>(0);
+    CrossCoreSetFlag<0, PIPE_V>(1);
+    CrossCoreWaitFlag(0);
+    CrossCoreWaitFlag(1);
   });
   const executor::CoreCounts& total = outcome.report.total;
   const auto repeats = [&](executor::Op op) { return total.repeats[static_cast<size_t>(op)]; };
-  const bool right = total.gm_read_bytes == kElems * 4 && total.gm_write_bytes == kElems * 4 &&
-                     total.loads == 1 && total.stores == 1 && total.dma_sizes[14] == 2 &&
-                     repeats(executor::Op::kAdds) == 16 &&
-                     repeats(executor::Op::kWholeReduceSum) == 15 &&
-                     repeats(executor::Op::kDuplicate) == 3 * 64 && total.v_barriers == 2 &&
-                     total.set_flags == 2 && total.wait_flags == 2 && total.sync_alls == 0;
+  const bool right =
+      total.gm_read_bytes == kElems * 4 && total.gm_write_bytes == kElems * 4 && total.loads == 1 &&
+      total.stores == 1 && total.dma_sizes[14] == 2 && repeats(executor::Op::kAdds) == 16 &&
+      repeats(executor::Op::kWholeReduceSum) == 15 && repeats(executor::Op::kDuplicate) == 3 * 64 &&
+      total.v_barriers == 2 && total.set_flags == 2 && total.wait_flags == 2 &&
+      total.sync_alls == 0 && total.cross_core_sets == 2 && total.cross_core_waits == 2;
   return right ? "" : "wrong";
 });
 

@@ -1,6 +1,7 @@
 // Small kernels with the shapes of the vendor's published samples, to hold the time model against
-// their measurements. Prints "name | published us | modelled us (fast, nominal, slow)"; nothing is
-// measured here. Published figures: repository mirror-cann/asc-devkit at 82b89a15,
+// their measurements. Prints "name | published us | modelled us (fast, nominal, slow)", with 0
+// where nothing is published; nothing is measured here. Usage: samples [NAME [TRACE]]. Published
+// figures: repository mirror-cann/asc-devkit at 82b89a15,
 // examples/01_simd_cpp_api/05_best_practices, README.md of the sample named.
 #include <cstdio>
 #include <cstdlib>
@@ -181,6 +182,41 @@ struct ReduceSample {
   }
 };
 
+// No published figure: a SyncAll beside the flags that it is built of, with loads of 16 KiB and
+// Adds of 16 KiB.
+struct SyncSample {
+  bool flags;               // CrossCoreSetFlag and CrossCoreWaitFlag instead
+  int loads = 0;            // behind the SyncAll, or between set and wait
+  int loads_of_core_7 = 0;  // before it, of that core alone
+  bool of_v = false;        // on 3510 the wait holds back V alone
+  int adds = 0;             // behind
+  int loads_behind = 0;
+
+  void operator()(const Buffers& buffers) const {
+    TPipe pipe;
+    TBuf<TPosition::VECIN> ub;
+    pipe.InitBuffer(ub, kUbBytes);
+    const LocalTensor<float> data = ub.Get<float>();
+    GlobalTensor<float> x;
+    x.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(buffers.x), 1u << 26);
+    uint64_t at = static_cast<uint64_t>(GetBlockIdx()) << 20;
+    const auto load = [&](int times) {
+      for (int i = 0; i < times; ++i, at += 4096) DataCopy(data, x[at], 4096);
+    };
+    if (GetBlockIdx() == 7) load(loads_of_core_7);
+    if (flags) {
+      CrossCoreSetFlag<0, PIPE_MTE2>(0);
+    } else {
+      SyncAll();
+    }
+    load(loads);
+    if (flags && of_v) CrossCoreWaitFlag<0, PIPE_V>(0);
+    if (flags && !of_v) CrossCoreWaitFlag(0);
+    for (int i = 0; i < adds; ++i) Adds(data[8192], data[4096], 1.0f, 4096);
+    load(loads_behind);
+  }
+};
+
 struct Sample {
   const char* name;
   double published_us;
@@ -217,6 +253,16 @@ const Sample kSamples[] = {
     {"reduce twice whole", 13.0, 2201, 1, true, ReduceSample{"WW"}},
     {"reduce three blocks", 13.94, 2201, 1, true, ReduceSample{"BBB"}},
     {"reduce block and whole", 8.44, 2201, 1, true, ReduceSample{"BW"}},
+    {"sync all", 0, 2201, 48, false, SyncSample{false}},
+    {"sync flags", 0, 2201, 48, false, SyncSample{true}},
+    {"sync all, then loads", 0, 2201, 48, false, SyncSample{false, 2}},
+    {"sync flags around loads", 0, 2201, 48, false, SyncSample{true, 2}},
+    {"sync flags around many loads", 0, 2201, 48, false, SyncSample{true, 20}},
+    {"sync all, a late core", 0, 2201, 48, false, SyncSample{false, 0, 40}},
+    {"sync flags, a late core", 0, 2201, 48, false, SyncSample{true, 0, 40}},
+    {"sync flags, loads behind", 0, 2201, 48, false, SyncSample{true, 0, 0, true, 1, 2}},
+    {"3510 sync flags, loads behind", 0, 3510, 64, false, SyncSample{true, 0, 0, true, 1, 2}},
+    {"3510 sync flags", 0, 3510, 64, false, SyncSample{true}},
 };
 
 // Pages are never touched where a kernel only reads, so the memory is not really used.
@@ -224,7 +270,7 @@ std::unique_ptr<uint8_t, void (*)(void*)> Zeros(uint64_t bytes) {
   return {static_cast<uint8_t*>(std::calloc(bytes, 1)), std::free};
 }
 
-void Run(const Sample& sample) {
+void Run(const Sample& sample, const char* trace) {
   constexpr uint64_t kBytes = 12288ull * 12288 * 2;
   const auto x = Zeros(kBytes);
   const auto y = Zeros(kBytes);
@@ -246,7 +292,7 @@ void Run(const Sample& sample) {
   options.seed = 0;
   const executor::Report report =
       executor::CheckedLaunch([&] { sample.kernel(buffers); }, sample.blocks, device, memory,
-                              options, false, executor::CostRequest{system, ""});
+                              options, false, executor::CostRequest{system, trace});
   if (!report.cost) {
     std::printf("%s | did not finish\n", sample.name);
     return;
@@ -261,7 +307,7 @@ void Run(const Sample& sample) {
 
 int main(int argc, char** argv) {
   for (const Sample& sample : kSamples) {
-    if (argc < 2 || std::strcmp(argv[1], sample.name) == 0) Run(sample);
+    if (argc < 2 || std::strcmp(argv[1], sample.name) == 0) Run(sample, argc < 3 ? "" : argv[2]);
   }
   return 0;
 }

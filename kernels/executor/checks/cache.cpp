@@ -27,6 +27,18 @@ bool CacheCheck::IsShared(uint64_t address) const {
   return buffer != nullptr && buffer->role != BufferRole::kInput;
 }
 
+// A set is of its pipe's queue, but what the cache holds then is decided by the program's order.
+void CacheCheck::OnIssue(const CoreView& core, const Instr& instr, const AccessList&) {
+  if (instr.op != Op::kSyncAll && instr.op != Op::kCrossCoreSet) return;
+  for (const auto& [line, where] : states_[static_cast<size_t>(core.block)]->dirty) {
+    if (!findings_.IsNew(kCheck, kDirty, where, instr.where)) continue;
+    findings_.Add(kCheck, CoreText(core) + ": GlobalTensor.SetValue (" + Place(where) + ") to " +
+                              GmText(*memory_, line * kLineBytes, (line + 1) * kLineBytes) +
+                              " is not cleaned out of the data cache before " + Name(instr.op) +
+                              " (" + Place(instr.where) + "): no other core sees it");
+  }
+}
+
 void CacheCheck::OnExecute(const CoreView& core, const Instr& instr, const AccessList& accesses) {
   State& state = *states_[static_cast<size_t>(core.block)];
   switch (instr.op) {
@@ -39,14 +51,7 @@ void CacheCheck::OnExecute(const CoreView& core, const Instr& instr, const Acces
     case Op::kCleanCache:
       return Clean(state, instr);
     case Op::kSyncAll:
-      for (const auto& [line, where] : state.dirty) {
-        if (!findings_.IsNew(kCheck, kDirty, where, instr.where)) continue;
-        findings_.Add(kCheck, CoreText(core) + ": GlobalTensor.SetValue (" + Place(where) +
-                                  ") to " +
-                                  GmText(*memory_, line * kLineBytes, (line + 1) * kLineBytes) +
-                                  " is not cleaned out of the data cache before SyncAll (" +
-                                  Place(instr.where) + "): no other core sees it");
-      }
+    case Op::kCrossCoreWait:
       state.fresh.clear();
       state.all_fresh = false;
       return;

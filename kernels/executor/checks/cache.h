@@ -16,6 +16,7 @@ class CacheCheck : public Observer {
   explicit CacheCheck(Findings& findings) : findings_(findings) {}
   void BeginLaunch(const LaunchView& launch) override;
   void BeginCore(const CoreView& core) override;
+  void OnIssue(const CoreView& core, const Instr& instr, const AccessList& accesses) override;
   void OnExecute(const CoreView& core, const Instr& instr, const AccessList& accesses) override;
 
  private:

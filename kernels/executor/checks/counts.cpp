@@ -41,6 +41,12 @@ void Counts::OnIssue(const CoreView& core, const Instr& instr, const AccessList&
     case Op::kWaitFlag:
       ++counts.wait_flags;
       break;
+    case Op::kCrossCoreSet:
+      ++counts.cross_core_sets;
+      break;
+    case Op::kCrossCoreWait:
+      ++counts.cross_core_waits;
+      break;
     case Op::kBarrier:
       ++(instr.pipe == Pipe::kV ? counts.v_barriers : counts.other_barriers);
       break;

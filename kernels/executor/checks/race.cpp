@@ -1,5 +1,5 @@
-// See race.h. Inside a core each access is judged when it executes; GM accesses are compared when
-// all cores are idle.
+// See race.h. Inside a core each access is judged when it executes; GM accesses are compared at the
+// end.
 #include "race.h"
 
 #include <algorithm>
@@ -11,13 +11,14 @@ namespace {
 constexpr char kCheck[] = "race";
 constexpr uint64_t kCacheLineBytes = 64;  // of the scalar unit's data cache
 constexpr size_t kPastKept = 2048;  // instructions of a pipe that a race can still be traced to
-constexpr int kMostCompared = 64;   // of the writes that one access meets
+constexpr int kMostCompared = 64;   // of the unordered writes that one access meets
 enum Kind { kUb, kGmWithin, kGmBetween };
 
 size_t Index(Pipe pipe) { return static_cast<size_t>(pipe); }
 
-void Join(std::array<uint32_t, kPipes>& into, const std::array<uint32_t, kPipes>& from) {
-  for (size_t i = 0; i < kPipes; ++i) into[i] = std::max(into[i], from[i]);
+template <class Clock>
+void Join(Clock& into, const Clock& from) {
+  for (size_t i = 0; i < from.size(); ++i) into[i] = std::max(into[i], from[i]);
 }
 
 uint32_t MaxOver(const std::vector<uint32_t>& blocks, uint64_t low, uint64_t high) {
@@ -93,6 +94,7 @@ void RaceCheck::OnIssue(const CoreView& core, const Instr& instr, const AccessLi
   State& state = StateOf(core);
   Clock clock = state.clocks[Index(Pipe::kS)];
   clock[Index(Pipe::kS)] = 0;
+  Join(clock, state.held_back[Index(instr.pipe)]);
   state.pending[Index(instr.pipe)].push_back({instr.serial, clock});
 }
 
@@ -124,10 +126,30 @@ void RaceCheck::Synchronise(State& state, const Instr& instr) {
       sent.pop_front();
       break;
     }
+    case Op::kCrossCoreSet: {
+      Clock sent = clock;
+      sent[Index(instr.pipe)] = state.executed[Index(instr.pipe)];
+      state.cross_core_sets[static_cast<size_t>(instr.event_id)].push_back(sent);
+      break;
+    }
+    case Op::kCrossCoreWait: {
+      const Pipe blocked = instr.event.to;
+      PassCrossCoreWait(state, instr,
+                        blocked == Pipe::kS ? clock : state.held_back[Index(blocked)]);
+      break;
+    }
     case Op::kBarrier:
     case Op::kSyncAll:
       if (instr.all_pipes) {
-        for (Clock& each : state.clocks) each = state.executed;
+        Clock all = clock;
+        for (const Clock& each : state.clocks) Join(all, each);
+        for (const Clock& each : state.held_back) Join(all, each);
+        std::copy(state.executed.begin(), state.executed.end(), all.begin());
+        if (instr.op == Op::kSyncAll) {
+          state.cross_core_sets[static_cast<size_t>(instr.event_id)].push_back(all);
+          PassCrossCoreWait(state, instr, all);
+        }
+        state.clocks.fill(all);
       } else {
         clock[Index(instr.pipe)] = state.executed[Index(instr.pipe)];
       }
@@ -261,16 +283,39 @@ void RaceCheck::EndCore(const CoreView& core) {
   }
 }
 
-// Both touch the same bytes, and `write` writes them.
-void RaceCheck::CompareGm(const GmRun& write, const GmRun& other) {
-  const bool between = write.core != other.core;
-  if (write.atomic && other.atomic) return;
-  if (!between) {
-    if (write.pipe == Pipe::kS && other.pipe == Pipe::kS) return;
-    if (other.clock[Index(write.pipe)] >= write.number) return;
-    if (write.clock[Index(other.pipe)] >= other.number) return;
+// The n-th wait for a flag passes when every core has set it n times, this one among them.
+void RaceCheck::PassCrossCoreWait(State& state, const Instr& instr, Clock& clock) {
+  const auto flag = static_cast<size_t>(instr.event_id);
+  const uint32_t number = ++state.cross_core_waits[flag];
+  clock[kPipes + flag] = number;
+  const std::vector<Clock>& sets = state.cross_core_sets[flag];
+  if (number <= sets.size()) Join(clock, sets[number - 1]);
+}
+
+// The first one's core set a flag behind it, which the second one's core had waited for.
+bool RaceCheck::OrderedBetween(const GmRun& first, const GmRun& second) const {
+  const auto& all_sets = states_[static_cast<size_t>(first.core)]->cross_core_sets;
+  for (size_t flag = 0; flag < kCrossCoreFlags; ++flag) {
+    const std::vector<Clock>& sets = all_sets[flag];
+    const size_t passed = std::min<size_t>(second.clock[kPipes + flag], sets.size());
+    if (passed > 0 && sets[passed - 1][Index(first.pipe)] >= first.number) return true;
   }
-  if (!findings_.IsNew(kCheck, between ? kGmBetween : kGmWithin, other.where, write.where)) return;
+  return false;
+}
+
+// Both touch the same bytes, and `write` writes them. Whether they are a race.
+bool RaceCheck::CompareGm(const GmRun& write, const GmRun& other) {
+  const bool between = write.core != other.core;
+  if (write.atomic && other.atomic) return false;
+  if (between && (OrderedBetween(write, other) || OrderedBetween(other, write))) return false;
+  if (!between) {
+    if (write.pipe == Pipe::kS && other.pipe == Pipe::kS) return false;
+    if (other.clock[Index(write.pipe)] >= write.number) return false;
+    if (write.clock[Index(other.pipe)] >= other.number) return false;
+  }
+  if (!findings_.IsNew(kCheck, between ? kGmBetween : kGmWithin, other.where, write.where)) {
+    return true;
+  }
   const bool other_writes = other.op == Op::kStore || other.op == Op::kGmSetValue;
   const bool other_first = !between && other.serial < write.serial;
   const GmRun& first = other_first ? other : write;
@@ -286,9 +331,10 @@ void RaceCheck::CompareGm(const GmRun& write, const GmRun& other) {
           GmText(*memory_, std::max(first.low, second.low), std::min(first.high, second.high)) +
           ": " + text(second, second_writes) + " what " + text(first, first_writes) + ", with no " +
           (between ? "SyncAll" : Missing(first.pipe, second.pipe)) + " between them");
+  return true;
 }
 
-void RaceCheck::OnAllIdle(int32_t, int32_t, Where) {
+void RaceCheck::EndLaunch() {
   std::vector<GmRun> writes;
   std::vector<GmRun> reads;
   for (const auto& state : states_) {
@@ -316,15 +362,15 @@ void RaceCheck::OnAllIdle(int32_t, int32_t, Where) {
   for (size_t i = 0; i < writes.size(); ++i) {
     int compared = 0;
     for_each_meeting(writes[i].low, writes[i].high, i, [&](const GmRun& other) {
-      CompareGm(other, writes[i]);
-      return ++compared == kMostCompared;
+      compared += CompareGm(other, writes[i]) ? 1 : 0;
+      return compared == kMostCompared;
     });
   }
   for (const GmRun& read : reads) {
     int compared = 0;
     for_each_meeting(read.low, read.high, writes.size(), [&](const GmRun& write) {
-      CompareGm(write, read);
-      return ++compared == kMostCompared;
+      compared += CompareGm(write, read) ? 1 : 0;
+      return compared == kMostCompared;
     });
   }
 }

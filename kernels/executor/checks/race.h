@@ -1,5 +1,5 @@
-// Races: accesses of two pipes of a core, of neighbours in one pipe, or of two cores between
-// SyncAlls, with nothing that orders them. Vector clocks per pipe; blocks of 32 B first, and exact
+// Races: accesses of two pipes of a core, of neighbours in one pipe, or of two cores, with nothing
+// that orders them. Vector clocks per pipe; blocks of 32 B first, and exact
 // bytes only where two accesses meet in a block.
 #pragma once
 
@@ -20,11 +20,12 @@ class RaceCheck : public Observer {
   void OnIssue(const CoreView& core, const Instr& instr, const AccessList& accesses) override;
   void OnExecute(const CoreView& core, const Instr& instr, const AccessList& accesses) override;
   void EndCore(const CoreView& core) override;
-  void OnAllIdle(int32_t arrived, int32_t ended, Where where) override;
+  void EndLaunch() override;
 
  private:
-  using Clock = std::array<uint32_t, kPipes>;  // by pipe: how many of its instructions are known to
-                                               // be complete
+  // By pipe: how many of its instructions are known to be complete; then by flag between cores: how
+  // often all cores are known to have set it.
+  using Clock = std::array<uint32_t, kPipes + kCrossCoreFlags>;
 
   struct Past {
     uint32_t number = 0;  // in its pipe
@@ -58,6 +59,11 @@ class RaceCheck : public Observer {
     std::array<std::deque<Past>, kPipes> past;
     std::array<std::deque<Pending>, kPipes> pending;
     std::array<std::array<std::deque<Clock>, kEventIds>, kEvents> flags;
+    // By flag between cores: what was known to be complete at each set, and how often it was waited
+    // for.
+    std::array<std::vector<Clock>, kCrossCoreFlags> cross_core_sets;
+    std::array<uint32_t, kCrossCoreFlags> cross_core_waits{};
+    std::array<Clock, kPipes> held_back{};  // what a wait that blocks one pipe tells it
     std::vector<GmRun> gm_reads;
     std::vector<GmRun> gm_writes;
   };
@@ -71,7 +77,9 @@ class RaceCheck : public Observer {
                Pipe other, uint32_t known);
   void RecordUb(State& state, const Instr& instr, const AccessList& accesses);
   void RecordGm(const CoreView& core, State& state, const Instr& instr, const Access& access);
-  void CompareGm(const GmRun& write, const GmRun& other);
+  bool CompareGm(const GmRun& write, const GmRun& other);
+  bool OrderedBetween(const GmRun& first, const GmRun& second) const;
+  static void PassCrossCoreWait(State& state, const Instr& instr, Clock& clock);
 
   Findings& findings_;
   const GlobalMemory* memory_ = nullptr;

@@ -17,6 +17,9 @@ enum Kind {
   kMisuse,
   kStuck,
   kUnequal,
+  kCrossCoreLeft,
+  kCrossCoreCount,
+  kCrossCorePipe,
   kTooManyBlocks,
   kKernelType,
   kWorkspace,
@@ -63,7 +66,9 @@ void SyncCheck::OnInitBuffer(const CoreView& core, const UbBuffer&) {
 
 void SyncCheck::OnIssue(const CoreView& core, const Instr& instr, const AccessList&) {
   if (instr.op == Op::kSetFlag || instr.op == Op::kWaitFlag) CheckFlag(core, instr);
-  if (instr.op == Op::kSyncAll) CheckSyncAll(core, instr);
+  if (instr.op == Op::kCrossCoreSet) CheckCrossCoreSet(core, instr);
+  if (instr.op == Op::kCrossCoreWait) --StateOf(core).cross_core[instr.event_id].outstanding;
+  if (instr.op == Op::kSyncAll || instr.op == Op::kCrossCoreSet) CheckAllCores(core, instr);
 }
 
 void SyncCheck::CheckFlag(const CoreView& core, const Instr& instr) {
@@ -88,8 +93,28 @@ void SyncCheck::CheckFlag(const CoreView& core, const Instr& instr) {
   flag.sets.push_back(instr.where);
 }
 
-void SyncCheck::CheckSyncAll(const CoreView& core, const Instr& instr) {
-  const std::string call = "SyncAll (" + Place(instr.where) + ") ";
+void SyncCheck::CheckCrossCoreSet(const CoreView& core, const Instr& instr) {
+  CrossCoreFlag& flag = StateOf(core).cross_core[instr.event_id];
+  const std::string call =
+      "CrossCoreSetFlag(" + std::to_string(instr.event_id) + ") (" + Place(instr.where) + ") ";
+  if (++flag.outstanding > kMostCrossCoreCount) {
+    Tell(kCrossCoreCount, instr.where, Where(), core,
+         call + "makes " + std::to_string(flag.outstanding) +
+             " sets that were not waited for, and the counter ends at " +
+             std::to_string(kMostCrossCoreCount));
+  }
+  if (flag.pipe != Pipe::kS && flag.pipe != instr.pipe) {
+    Tell(kCrossCorePipe, instr.where, flag.where, core,
+         call + "is of pipe " + executor::Name(instr.pipe) + ", the one before (" +
+             Place(flag.where) + ") of pipe " + executor::Name(flag.pipe) +
+             ": a flag is for one pipe");
+  }
+  flag.pipe = instr.pipe;
+  flag.where = instr.where;
+}
+
+void SyncCheck::CheckAllCores(const CoreView& core, const Instr& instr) {
+  const std::string call = executor::Name(instr.op) + (" (" + Place(instr.where)) + ") ";
   if (blocks_ > device_.vector_cores) {
     Tell(kTooManyBlocks, instr.where, Where(), core,
          call + "with " + std::to_string(blocks_) + " blocks on " +
@@ -143,6 +168,14 @@ void SyncCheck::EndCore(const CoreView& core) {
       }
     }
   }
+  for (int id = 0; id < kCrossCoreFlags; ++id) {
+    const CrossCoreFlag& flag = state.cross_core[id];
+    if (flag.outstanding > 0) {
+      Tell(kCrossCoreLeft, flag.where, Where(), core,
+           "CrossCoreSetFlag(" + std::to_string(id) + ") (" + Place(flag.where) +
+               ") is never waited for and leaks into the next kernel");
+    }
+  }
   for (const Buffer& buffer : state.buffers) {
     if (buffer.holder == Holder::kKernel) {
       Tell(kQueueHeld, buffer.where, Where(), core,
@@ -177,11 +210,19 @@ void SyncCheck::CheckRegisters(const CoreView& core) {
   }
 }
 
-void SyncCheck::OnAllIdle(int32_t arrived, int32_t ended, Where where) {
-  if (arrived == 0 || ended == 0 || !findings_.IsNew(kCheck, kUnequal, where)) return;
-  findings_.Add(kCheck, "SyncAll (" + Place(where) + ") was reached by " + std::to_string(arrived) +
-                            " cores while " + std::to_string(ended) +
-                            " had ended: the launch never returns");
+void SyncCheck::OnDeadlock(const Deadlock& deadlock) {
+  const Instr& wait = deadlock.wait;
+  if (!findings_.IsNew(kCheck, kUnequal, wait.where)) return;
+  const std::string flag = wait.op == Op::kSyncAll ? "" : "(" + std::to_string(wait.event_id) + ")";
+  std::string text = executor::Name(wait.op) + flag + " (" + Place(wait.where) +
+                     ") was reached by " + std::to_string(deadlock.waiting) + " cores while " +
+                     std::to_string(deadlock.ended) + " had ended: the launch never returns";
+  if (wait.op == Op::kCrossCoreWait) {
+    text += ", as core " + std::to_string(deadlock.core) + " sets flag " +
+            std::to_string(wait.event_id) + " " + std::to_string(deadlock.sets) + " times of the " +
+            std::to_string(deadlock.awaited) + " that are waited for";
+  }
+  findings_.Add(kCheck, std::move(text));
 }
 
 }  // namespace executor

@@ -1,5 +1,5 @@
-// Synchronisation: unpaired or doubled flags, unbalanced queues, SyncAll called unequally, waits
-// that never end, and mask, atomic or CTRL state left behind for the next kernel.
+// Synchronisation: unpaired or doubled flags, unbalanced queues, waits for all cores that not all
+// reach, waits that never end, and mask, atomic or CTRL state left behind for the next kernel.
 #pragma once
 
 #include <deque>
@@ -21,7 +21,7 @@ class SyncCheck : public Observer {
   void OnMisuse(const CoreView& core, const std::string& text, Where where) override;
   void OnStuck(const CoreView& core, const std::string& text, Where where) override;
   void EndCore(const CoreView& core) override;
-  void OnAllIdle(int32_t arrived, int32_t ended, Where where) override;
+  void OnDeadlock(const Deadlock& deadlock) override;
 
  private:
   enum class Holder : uint8_t { kNobody, kKernel, kQueue };
@@ -33,14 +33,21 @@ class SyncCheck : public Observer {
     std::deque<Where> sets;   // issued and not yet waited for, in program order
     std::deque<Where> waits;  // issued before their set
   };
+  struct CrossCoreFlag {
+    int32_t outstanding = 0;  // sets less waits
+    Pipe pipe = Pipe::kS;     // of its last set, if any
+    Where where;
+  };
   struct State {
     Flag flags[kEvents][kEventIds];
     std::vector<Buffer> buffers;
+    CrossCoreFlag cross_core[kCrossCoreFlags];
   };
 
   State& StateOf(const CoreView& core) { return *states_[static_cast<size_t>(core.block)]; }
   void CheckFlag(const CoreView& core, const Instr& instr);
-  void CheckSyncAll(const CoreView& core, const Instr& instr);
+  void CheckCrossCoreSet(const CoreView& core, const Instr& instr);
+  void CheckAllCores(const CoreView& core, const Instr& instr);
   void CheckRegisters(const CoreView& core);
   void Tell(int kind, Where where, Where other, const CoreView& core, const std::string& text);
 

@@ -2,6 +2,7 @@
 // What an instruction does to memory is in exec_*.cpp.
 #include "core.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -57,12 +58,7 @@ void Core::Finish() {
     end.op = Op::kBarrier;
     end.all_pipes = true;
     try {
-      RunUntil(end, [this] {
-        for (const auto& queue : queues_) {
-          if (!queue.empty()) return false;
-        }
-        return true;
-      });
+      RunUntil(end, [this] { return PipesAreEmpty(); });
     } catch (const CoreAbort&) {
     }
   }
@@ -204,6 +200,7 @@ void Core::Issue(Instr instr) {
     Queued& item = pending.back();
     item.instr = instr;
     FootprintOf(instr, item.accesses);
+    if (instr.op == Op::kCrossCoreSet) ++pending_sets_;
     for (Observer* observer : observers_) observer->OnIssue(view_, item.instr, item.accesses);
     Wander();
     return;
@@ -213,17 +210,16 @@ void Core::Issue(Instr instr) {
   for (Observer* observer : observers_) observer->OnIssue(view_, instr, scratch_);
   if (instr.op == Op::kWaitFlag) {
     RunUntil(instr, [&] { return Ready(instr); });
+  } else if (instr.op == Op::kCrossCoreWait) {
+    // What was issued before goes on meanwhile; the other cores may wait for sets among that.
+    while (pending_sets_ > 0 && Step()) {
+    }
   } else if (instr.all_pipes) {
-    RunUntil(instr, [this] {
-      for (const auto& pending : queues_) {
-        if (!pending.empty()) return false;
-      }
-      return true;
-    });
+    RunUntil(instr, [this] { return PipesAreEmpty(); });
   }
   Execute(instr, scratch_);
-  if (instr.op == Op::kSyncAll) {
-    wait_for_all_cores(instr.where);
+  if (instr.op == Op::kSyncAll || instr.op == Op::kCrossCoreWait) {
+    wait_for_all_cores(instr);
     AbortIfAsked();
   }
   Wander();
@@ -233,6 +229,10 @@ uint64_t Core::IssueRead(Instr instr) {
   read_bits_ = 0;
   Issue(instr);
   return read_bits_;
+}
+
+bool Core::PipesAreEmpty() const {
+  return std::all_of(queues_.begin(), queues_.end(), [](const auto& each) { return each.empty(); });
 }
 
 bool Core::MemoryExists(const AccessList& accesses) const {
@@ -263,8 +263,18 @@ void Core::Execute(const Instr& instr, AccessList& accesses) {
     case Op::kWaitFlag:
       --flags_[instr.event.Index()][instr.event_id];
       return;
-    case Op::kBarrier:
+    case Op::kCrossCoreSet:
+      --pending_sets_;
+      ++cross_core_sets_[static_cast<size_t>(instr.event_id)];
+      return;
     case Op::kSyncAll:
+      ++cross_core_sets_[static_cast<size_t>(instr.event_id)];
+      ++cross_core_waits_[static_cast<size_t>(instr.event_id)];
+      return;
+    case Op::kCrossCoreWait:
+      ++cross_core_waits_[static_cast<size_t>(instr.event_id)];
+      return;
+    case Op::kBarrier:
     case Op::kCleanCache:
     case Op::kForget:
       return;

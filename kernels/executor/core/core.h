@@ -55,10 +55,16 @@ class Core {
   // --- for the launcher ---
   void Begin();
   void Finish();  // the kernel function returned: run the pipes dry, leave the core
-  void EnterPhase() { ++view_.phase; }
+  // How often this core has set a flag between cores, and come to a wait for it.
+  uint32_t cross_core_sets(int32_t flag) const {
+    return cross_core_sets_[static_cast<size_t>(flag)];
+  }
+  uint32_t cross_core_waits(int32_t flag) const {
+    return cross_core_waits_[static_cast<size_t>(flag)];
+  }
   void AskToAbort() { aborted_ = true; }
   void Stuck(const std::string& text, Where where);
-  std::function<void(Where)> wait_for_all_cores;  // suspends this core
+  std::function<void(const Instr&)> wait_for_all_cores;  // suspends this core
 
  private:
   struct Queued {
@@ -77,6 +83,7 @@ class Core {
   void Execute(const Instr& instr, AccessList& accesses);
   void Perform(const Instr& instr);
   bool MemoryExists(const AccessList& accesses) const;
+  bool PipesAreEmpty() const;
   std::string DescribeHeads() const;
   void ChoosePolicy();
 
@@ -92,6 +99,9 @@ class Core {
   // Sets not yet waited for. The n-th WaitFlag of an id waits for its n-th SetFlag: a pipe may run
   // ahead of the other one, and queues give an id out again as soon as its WaitFlag is issued.
   std::array<std::array<uint32_t, kEventIds>, kEvents> flags_{};
+  std::array<uint32_t, kCrossCoreFlags> cross_core_sets_{};
+  std::array<uint32_t, kCrossCoreFlags> cross_core_waits_{};
+  uint32_t pending_sets_ = 0;  // CrossCoreSetFlag in the queues
   Random random_;
   uint64_t serial_ = 0;
   bool aborted_ = false;

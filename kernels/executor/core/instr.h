@@ -113,6 +113,8 @@ enum class Op : uint8_t {
   kWaitFlag,
   kBarrier,
   kSyncAll,
+  kCrossCoreSet,
+  kCrossCoreWait,
   kForget,  // a queue gave the buffer out again: what it held is no longer data
   kCount
 };
@@ -157,6 +159,8 @@ constexpr const char* Name(Op op) {
                                     "WaitFlag",
                                     "PipeBarrier",
                                     "SyncAll",
+                                    "CrossCoreSetFlag",
+                                    "CrossCoreWaitFlag",
                                     "AllocTensor"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<int>(Op::kCount));
   return kNames[static_cast<int>(op)];
@@ -174,6 +178,11 @@ struct Event {
 };
 constexpr int kEvents = kPipes * kPipes;
 constexpr int kEventIds = 8;
+// Flags between cores: 0 to 10 are the kernel's, 11 to 14 SyncAll's, and Matmul takes 15.
+constexpr int kCrossCoreFlags = 16;
+constexpr int kMostCrossCoreFlag = 10;
+constexpr int kSyncAllFlag = 14;  // of vector cores alone
+constexpr int kMostCrossCoreCount = 15;
 
 inline std::string Name(Event event) {
   return std::string(Name(event.from)) + "_" + Name(event.to);
@@ -256,8 +265,8 @@ struct Instr {
   uint64_t scalar_bits = 0;
   uint32_t gather_base = 0;  // bytes
 
-  Event event;
-  int32_t event_id = 0;
+  Event event;             // CrossCoreWaitFlag: to the pipe that it blocks, or S for all
+  int32_t event_id = 0;    // or the flag between cores
   bool all_pipes = false;  // PipeBarrier<PIPE_ALL>
 
   int cut_count = 0;

@@ -1,5 +1,5 @@
-// Fibers and phases of a launch. Between two SyncAll calls cores cannot see each other, so each
-// runs on its own as far as it gets, in an order that the seed chooses.
+// Fibers and phases of a launch. Between two waits for all cores, cores cannot see each other, so
+// each runs on its own as far as it gets, in an order that the seed chooses.
 #include "launch.h"
 
 #include <sys/mman.h>
@@ -29,12 +29,13 @@ class Fiber {
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  enum class State { kNew, kWaiting, kDone };
+  enum class State { kNew, kWaiting, kReleased, kDone };
   State state() const { return state_; }
-  Where waiting_at() const { return waiting_at_; }
+  const Instr& waiting_at() const { return waiting_at_; }
   Core& core() { return core_; }
+  void Release() { state_ = State::kReleased; }
 
-  // Runs the core to its next SyncAll or to its end.
+  // Runs the core to its next wait for all cores or to its end.
   void Resume() {
     SetCurrentCore(&core_);
     if (state_ == State::kNew) {
@@ -43,8 +44,8 @@ class Fiber {
         state_ = State::kDone;
         return;
       }
-      core_.wait_for_all_cores = [this](Where where) {
-        waiting_at_ = where;
+      core_.wait_for_all_cores = [this](const Instr& wait) {
+        waiting_at_ = wait;
         state_ = State::kWaiting;
         swapcontext(&self_, &caller_);
       };
@@ -109,7 +110,7 @@ class Fiber {
   Core& core_;
   const std::function<void()>& kernel_;
   State state_ = State::kNew;
-  Where waiting_at_;
+  Instr waiting_at_;
   void* stack_ = nullptr;
   ucontext_t self_{};
   ucontext_t caller_{};
@@ -119,7 +120,8 @@ class Fiber {
 // Cores of one worker in the order of this phase.
 void ResumeAll(const std::vector<Fiber*>& fibers) {
   for (Fiber* fiber : fibers) {
-    if (fiber->state() != Fiber::State::kDone) fiber->Resume();
+    const bool waits = fiber->state() == Fiber::State::kWaiting;
+    if (!waits && fiber->state() != Fiber::State::kDone) fiber->Resume();
   }
 }
 
@@ -174,6 +176,32 @@ class Workers {
   std::atomic<int32_t> busy_{0};
 };
 
+// The first core that has not set the flag as often as this one waits for it; null if all have.
+const Core* Missing(const std::vector<std::unique_ptr<Core>>& cores, Fiber& fiber) {
+  const int32_t flag = fiber.waiting_at().event_id;
+  for (const auto& core : cores) {
+    if (core->cross_core_sets(flag) < fiber.core().cross_core_waits(flag)) return core.get();
+  }
+  return nullptr;
+}
+
+Deadlock Describe(const std::vector<std::unique_ptr<Core>>& cores,
+                  const std::vector<Fiber*>& waiting) {
+  const Instr& wait = waiting.front()->waiting_at();
+  const Core& missing = *Missing(cores, *waiting.front());
+  Deadlock deadlock;
+  deadlock.wait = wait;
+  for (Fiber* fiber : waiting) {
+    const Instr& other = fiber->waiting_at();
+    if (other.op == wait.op && other.event_id == wait.event_id) ++deadlock.waiting;
+  }
+  deadlock.ended = static_cast<int32_t>(cores.size() - waiting.size());
+  deadlock.core = missing.view().block;
+  deadlock.sets = missing.cross_core_sets(wait.event_id);
+  deadlock.awaited = waiting.front()->core().cross_core_waits(wait.event_id);
+  return deadlock;
+}
+
 }  // namespace
 
 LaunchResult Launch(const std::function<void()>& kernel, int32_t blocks, const Device& device,
@@ -208,22 +236,22 @@ LaunchResult Launch(const std::function<void()>& kernel, int32_t blocks, const D
   for (;;) {
     workers.RunPhase();
     ++result.phases;
-    int32_t arrived = 0;
-    Where where;
+    std::vector<Fiber*> waiting, passing;
     for (const auto& fiber : fibers) {
       if (fiber->state() != Fiber::State::kWaiting) continue;
-      ++arrived;
-      where = fiber->waiting_at();
+      waiting.push_back(fiber.get());
+      if (Missing(cores, *fiber) == nullptr) passing.push_back(fiber.get());
     }
-    const int32_t ended = blocks - arrived;
-    for (Observer* observer : observers) observer->OnAllIdle(arrived, ended, where);
-    if (arrived == 0) break;
-    if (ended != 0) {  // these cores would wait for ever; unwind them
+    if (waiting.empty()) break;
+    if (passing.empty()) {  // these cores would wait for ever; unwind them
+      const Deadlock deadlock = Describe(cores, waiting);
+      for (Observer* observer : observers) observer->OnDeadlock(deadlock);
       for (const auto& core : cores) core->AskToAbort();
+      for (Fiber* fiber : waiting) fiber->Release();
       workers.RunPhase();
       break;
     }
-    for (const auto& core : cores) core->EnterPhase();
+    for (Fiber* fiber : passing) fiber->Release();
     if (options.seed != 0) {
       for (auto& share : shares) Shuffle(share, random);
     }

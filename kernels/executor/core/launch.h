@@ -13,7 +13,7 @@
 namespace executor {
 
 struct LaunchResult {
-  int32_t phases = 0;      // 1 + the SyncAll calls that all cores passed
+  int32_t phases = 0;      // 1 + the waits for all cores that were passed
   bool completed = false;  // every core returned from the kernel
 };
 

@@ -58,7 +58,6 @@ struct QueueCall {
 struct CoreView {
   int32_t block = 0;   // GetBlockIdx
   int32_t blocks = 0;  // GetBlockNum
-  int32_t phase = 0;   // SyncAll calls passed
   std::vector<UbBuffer> ub_buffers;
   Registers registers;
   const uint8_t* ub = nullptr;
@@ -70,6 +69,16 @@ struct LaunchView {
   const GlobalMemory& memory;
   int32_t blocks = 0;
   bool auto_sync = false;  // the compiler option that orders dependent V instructions on 2201
+};
+
+// Every core has returned or waits for ever.
+struct Deadlock {
+  Instr wait;           // SyncAll or CrossCoreWaitFlag, of the first of the cores that wait
+  int32_t waiting = 0;  // cores at this wait
+  int32_t ended = 0;    // cores that have returned
+  int32_t core = 0;     // one that has not set the flag as often as it is waited for
+  uint32_t sets = 0;
+  uint32_t awaited = 0;
 };
 
 class Observer {
@@ -90,9 +99,7 @@ class Observer {
   // The core can go on no further; `text` names what each pipe waits for.
   virtual void OnStuck(const CoreView&, const std::string&, Where) {}
   virtual void EndCore(const CoreView&) {}
-  // All cores are idle: at a SyncAll that `arrived` of the cores reached while `ended` of them had
-  // returned, or at the end.
-  virtual void OnAllIdle(int32_t /*arrived*/, int32_t /*ended*/, Where) {}
+  virtual void OnDeadlock(const Deadlock&) {}
   virtual void EndLaunch() {}
 };
 

@@ -36,9 +36,12 @@ struct CostConstants {
   Constant scalar_call_ns;    // one call issued by the scalar unit
   Constant scalar_access_ns;  // GetValue or SetValue in UB
   Constant scalar_gm_ns;      // GetValue in GM
-  Constant sync_all_ns;       // beyond draining the pipes and waiting for the last core
-  Constant launch_ns;         // task duration less the time on the cores
-  Constant start_ns;          // TPipe and its buffers
+  // From the last core's arrival at a SyncAll, its pipes drained, or from its CrossCoreSetFlag,
+  // until every core goes on: SyncAll is such a set and wait (ADK
+  // dav_c220/kernel_operator_sync_impl.h).
+  Constant sync_all_ns;
+  Constant launch_ns;  // task duration less the time on the cores
+  Constant start_ns;   // TPipe and its buffers
   // Cycles of one repeat.
   double multiply_add_cycles;        // MulAddDst
   double fused_multiply_add_cycles;  // FusedMulAdd that reads two operands, dst among them

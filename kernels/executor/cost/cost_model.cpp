@@ -105,14 +105,22 @@ void CostModel::OnIssue(const CoreView& core, const Instr& instr, const AccessLi
       case Op::kSyncAll:
         step.kind = StepKind::kSyncAll;
         break;
+      case Op::kCrossCoreSet:
+        step.kind = StepKind::kCrossCoreSet;
+        break;
+      case Op::kCrossCoreWait:
+        step.kind = StepKind::kCrossCoreWait;
+        break;
       case Op::kForget:
         return;
       default:
         step.kind = StepKind::kScalar;
     }
-    step.flag = static_cast<uint8_t>(instr.event.Index() * kEventIds + instr.event_id);
+    const bool between_cores = instr.op == Op::kCrossCoreSet || instr.op == Op::kCrossCoreWait;
+    step.flag = static_cast<uint8_t>((between_cores ? 0 : instr.event.Index() * kEventIds) +
+                                     instr.event_id);
   }
-  step.pipe = instr.pipe;
+  step.pipe = instr.op == Op::kCrossCoreWait ? instr.event.to : instr.pipe;
   step.op = instr.op;
   cores_[static_cast<size_t>(core.block)].push_back(step);
 }

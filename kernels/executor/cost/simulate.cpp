@@ -31,7 +31,14 @@ struct PipeState {
   std::deque<const Step*> queue;
   double free_at = 0;  // of a vector or scalar instruction
   bool transferring = false;
-  double results_at = 0;  // when all its results can be seen
+  double results_at = 0;        // when all its results can be seen
+  double waits_since = kNever;  // for the other cores
+};
+
+// The n-th set of a flag between cores, by all of them.
+struct Round {
+  size_t cores = 0;      // that have set it
+  double passes_at = 0;  // once all have
 };
 
 struct CoreState {
@@ -39,6 +46,8 @@ struct CoreState {
   size_t next = 0;
   PipeState pipes[kPipes];
   std::deque<double> flags[kFlags];
+  size_t cross_core_sets[kCrossCoreFlags] = {};
+  size_t cross_core_waits[kCrossCoreFlags] = {};
   size_t syncs = 0;
   bool at_sync = false;
   bool done = false;
@@ -156,6 +165,7 @@ class Simulation {
       case StepKind::kSyncAll:
         if (!AllIdle(index, core)) return false;
         core.at_sync = true;
+        scalar.waits_since = now_;
         ++core.syncs;
         ++core.next;
         ReleaseSync();
@@ -172,6 +182,8 @@ class Simulation {
           core.pipes[static_cast<size_t>(step.pipe)].queue.push_back(&step);
         } else if (step.kind == StepKind::kWaitFlag) {
           if (!TakeFlag(index, core, step.flag)) return false;
+        } else if (step.kind == StepKind::kCrossCoreWait) {
+          if (!PassCrossCoreWait(index, core, step)) return false;
         } else {
           core.flags[step.flag].push_back(now_ + cost);
           Wake(index, now_ + cost);
@@ -196,6 +208,12 @@ class Simulation {
       case StepKind::kWaitFlag:
         if (!TakeFlag(index, core, step.flag)) return false;
         break;
+      case StepKind::kCrossCoreSet:
+        SetCrossCoreFlag(index, core, step);
+        break;
+      case StepKind::kCrossCoreWait:
+        if (!PassCrossCoreWait(index, core, step)) return false;
+        break;
       case StepKind::kBarrier:
         if (pipe.results_at > now_) {
           Wake(index, pipe.results_at);
@@ -215,6 +233,31 @@ class Simulation {
       }
     }
     pipe.queue.pop_front();
+    return true;
+  }
+
+  void SetCrossCoreFlag(size_t index, CoreState& core, const Step& step) {
+    const double at = std::max(now_, core.pipes[static_cast<size_t>(step.pipe)].results_at);
+    Record(index, step.pipe, step.op, now_, at);
+    auto& rounds = rounds_[step.flag];
+    const size_t number = core.cross_core_sets[step.flag]++;
+    if (number == rounds.size()) rounds.emplace_back();
+    Round& round = rounds[number];
+    round.passes_at = std::max(round.passes_at, at + constants_.sync_all_ns.At(corner_));
+    if (++round.cores < cores_.size()) return;
+    for (size_t i = 0; i < cores_.size(); ++i) Wake(i, round.passes_at);
+  }
+
+  bool PassCrossCoreWait(size_t index, CoreState& core, const Step& step) {
+    PipeState& pipe = core.pipes[static_cast<size_t>(step.pipe)];
+    pipe.waits_since = std::min(pipe.waits_since, now_);
+    const auto& rounds = rounds_[step.flag];
+    size_t& number = core.cross_core_waits[step.flag];
+    if (number >= rounds.size() || rounds[number].cores < cores_.size()) return false;
+    if (rounds[number].passes_at > now_) return false;  // woken then
+    Record(index, step.pipe, step.op, pipe.waits_since, now_);
+    pipe.waits_since = kNever;
+    ++number;
     return true;
   }
 
@@ -305,8 +348,11 @@ class Simulation {
     for (size_t i = 0; i < cores_.size(); ++i) {
       if (!cores_[i].at_sync) continue;
       cores_[i].at_sync = false;
-      cores_[i].pipes[0].free_at = now_ + constants_.sync_all_ns.At(corner_);
-      Wake(i, cores_[i].pipes[0].free_at);
+      PipeState& scalar = cores_[i].pipes[0];
+      scalar.free_at = now_ + constants_.sync_all_ns.At(corner_);
+      Record(i, Pipe::kS, Op::kSyncAll, scalar.waits_since, scalar.free_at);
+      scalar.waits_since = kNever;
+      Wake(i, scalar.free_at);
     }
   }
 
@@ -319,6 +365,7 @@ class Simulation {
   std::vector<CoreState> cores_;
   std::priority_queue<Event> events_;
   std::vector<Transfer> transfers_;
+  std::vector<Round> rounds_[kCrossCoreFlags];
   double now_ = 0;
   double settled_at_ = 0;
   double next_arrival_ = kNever;  // of the transfer that ends first

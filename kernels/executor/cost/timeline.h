@@ -19,14 +19,16 @@ enum class StepKind : uint8_t {
   kWaitFlag,
   kBarrier,
   kBarrierAll,
-  kSyncAll
+  kSyncAll,
+  kCrossCoreSet,
+  kCrossCoreWait
 };
 
 struct Step {
   StepKind kind = StepKind::kScalar;
   Pipe pipe = Pipe::kS;
   Op op = Op::kAdd;
-  uint8_t flag = 0;  // event index * 8 + id
+  uint8_t flag = 0;  // event index * 8 + id, or the id of a flag between cores
   bool write = false;
   bool bypass_l2 = false;
   bool reduction = false;
@@ -51,7 +53,8 @@ struct Slice {  // of the trace
   double end_ns = 0;
 };
 
-// What all cores do between two SyncAlls, each pipe as if it had the memory to itself.
+// What all cores do between two SyncAlls, flags between cores left out, each pipe as if it had the
+// memory to itself.
 struct Stretch {
   double hbm_bytes = 0;
   double l2_bytes = 0;

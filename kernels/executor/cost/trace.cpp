@@ -21,7 +21,7 @@ void WriteTrace(const std::string& path, const std::vector<Slice>& slices) {
         file.get(),
         "{\"ph\":\"M\",\"pid\":%d,\"name\":\"process_name\",\"args\":{\"name\":\"core %d\"}},\n",
         core, core);
-    for (int pipe = 1; pipe < kPipes; ++pipe) {
+    for (int pipe = 0; pipe < kPipes; ++pipe) {
       std::fprintf(file.get(),
                    "{\"ph\":\"M\",\"pid\":%d,\"tid\":%d,\"name\":\"thread_name\","
                    "\"args\":{\"name\":\"%s\"}},\n",

@@ -23,6 +23,30 @@ inline void IssueFlag(Op op, Event event, int32_t id, Where where) {
   core.Issue(instr);
 }
 
+constexpr Pipe PipeOf(pipe_t pipe) {
+  return pipe == PIPE_V      ? Pipe::kV
+         : pipe == PIPE_MTE2 ? Pipe::kMte2
+         : pipe == PIPE_MTE3 ? Pipe::kMte3
+                             : Pipe::kS;
+}
+
+inline void IssueCrossCoreFlag(Op op, Pipe pipe, Pipe blocked, int32_t id, Where where) {
+  Core& core = CurrentCore();
+  if (id > kMostCrossCoreFlag) {
+    core.ReportMisuse(std::string(Name(op)) + " with flag id " + std::to_string(id) +
+                          ", outside 0 to 10, which SyncAll and Matmul leave to the kernel",
+                      where);
+    return;
+  }
+  Instr instr;
+  instr.op = op;
+  instr.pipe = pipe;
+  instr.where = where;
+  instr.event.to = blocked;
+  instr.event_id = id;
+  core.Issue(instr);
+}
+
 }  // namespace executor
 
 namespace AscendC {
@@ -56,7 +80,29 @@ inline void SyncAll(executor::Where where = executor::Where::current()) {
   instr.op = executor::Op::kSyncAll;
   instr.where = where;
   instr.all_pipes = true;
+  instr.event_id = executor::kSyncAllFlag;
   executor::CurrentCore().Issue(instr);
+}
+
+template <uint8_t modeId, pipe_t pipe>
+inline void CrossCoreSetFlag(uint16_t flagId, executor::Where where = executor::Where::current()) {
+  static_assert(modeId == 0, "only mode 0, all vector cores, is in the executor's subset");
+  static_assert(pipe == PIPE_V || pipe == PIPE_MTE2 || pipe == PIPE_MTE3,
+                "CrossCoreSetFlag is of PIPE_V, PIPE_MTE2 or PIPE_MTE3 on a vector core");
+  executor::IssueCrossCoreFlag(executor::Op::kCrossCoreSet, executor::PipeOf(pipe),
+                               executor::Pipe::kS, flagId, where);
+}
+
+// 2201 takes no notice of the pipe: everything behind the wait is held back. On 3510 the pipe alone
+// is; here the scalar unit waits all the same, but the checks take nothing else for ordered.
+template <uint8_t modeId = 0, pipe_t pipe = PIPE_S>
+inline void CrossCoreWaitFlag(uint16_t flagId, executor::Where where = executor::Where::current()) {
+  static_assert(modeId == 0, "only mode 0, all vector cores, is in the executor's subset");
+  static_assert(pipe != PIPE_ALL, "CrossCoreWaitFlag<PIPE_ALL> is not allowed");
+  const bool blocks_one_pipe = executor::CurrentCore().device().arch == 3510;
+  executor::IssueCrossCoreFlag(executor::Op::kCrossCoreWait, executor::Pipe::kS,
+                               blocks_one_pipe ? executor::PipeOf(pipe) : executor::Pipe::kS,
+                               flagId, where);
 }
 
 inline int64_t GetBlockIdx() { return executor::CurrentCore().view().block; }
