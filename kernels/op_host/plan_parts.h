@@ -37,9 +37,13 @@ struct CostRates {
   static constexpr double kConvertWeight =
       0.08;  // 16-bit data converted a second time in the second pass
   static constexpr double kCycleBytes = 20;  // of the vector unit: 37 GB/s at 1.8 GHz
-  static constexpr double kConvertStarts =
-      700;  // cycles that the instructions on one set of float32 copies take to start
+  // Cycles of the vector unit on 16-bit data in both passes: repeats of 64 elements, the starts of
+  // the instructions on one set of float32 copies, and of those that finish trees of sums.
+  static constexpr double kNarrowRepeats = 11.4;
+  static constexpr double kUnitStarts = 430;
+  static constexpr double kTreeStarts = 230;
   static constexpr double kFirstPassShare = 0.58;  // of the vector unit's time
+  static constexpr double kBareVectorShare = 0.2;  // of it, beside which nothing is moved
   // Of a cut that reads twice from L2 what another one keeps: L2 is the least certain of the model.
   static constexpr double kRereadRisk = 0.1;
   static constexpr double kShallowRing =

@@ -19,7 +19,9 @@ constexpr int64_t kPartStepBytes = 1024;        // between the lengths that are 
 // float32 copies of 16-bit data, two buffers of them: long instructions pay their start once, short
 // buffers leave the ring more slots.
 constexpr int64_t kWorkElems[] = {8192, 7168, 6144, 5120, 4096, 3072, 2048};
-constexpr int64_t kNarrowScratch = 3072;  // 16-bit data: the steps of two trees
+constexpr int64_t kNarrowScratch = 3072;  // 16-bit data: the steps of two trees of a unit
+constexpr int64_t kTreeScratch = 2048;    // beside the trees of rows, if these take less
+constexpr int64_t kMaxTreeRows = 255;     // that one instruction finishes
 constexpr int64_t kWideScratch = 5376;    // float32: beside them the products of a row of 4096
 constexpr int64_t kMaxVectorElems = 512;
 constexpr int64_t kMaxShareGroups = 32;  // whose sums a core keeps between the passes
@@ -31,15 +33,15 @@ int64_t UbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
   const int64_t values = tiling.vector_elems;
   UbCount count;
   count.TakeShared(tiling, sizes.element_bytes).Take(2 * values, kFloatBytes);
-  count.Take(2 * kMaxParts, kFloatBytes).Take((tiling.share_groups + 1) * kGroupSums, kFloatBytes);
+  count.Take((tiling.share_groups + 1) * kGroupSums, kFloatBytes);
   count.Take(kGroupSums, kFloatBytes)
       .Take(tiling.exchange_cores * 2 * kGroupSums, kFloatBytes)
-      .Take(64 + 8, kFloatBytes);
+      .Take(2 * 64, kFloatBytes);
   if (!tiling.weight_is_float) count.Take(tiling.weight_staging_elems, sizes.element_bytes);
   count.Take(tiling.weight_elems, kFloatBytes).Take(values, kFloatBytes);
   if (sizes.problem.S > 1) count.Take(values * 8, kFloatBytes);
   count.Take(2 * kStatisticsWindow, kFloatBytes);
-  for (int32_t i = 0; i < 2; ++i) count.Take(kStatisticsWindow * 8, kFloatBytes);
+  for (int32_t i = 0; i < 4; ++i) count.Take(kStatisticsWindow * 8, kFloatBytes);
   if (!tiling.stat_is_float) count.Take(2 * kStatisticsWindow, sizes.element_bytes);
   return count.bytes();
 }
@@ -79,10 +81,66 @@ bool Halves(const Sizes& sizes, const GroupNormGradTiling& tiling) {
          tiling.row_pitch > kNarrowLanes && tiling.piece_rows / 2 * row_bytes > kShortHalfBytes;
 }
 
+// StepBlocks and HasTree of the kernel.
+int64_t StepBlocks(int64_t blocks) {
+  int64_t step = std::min<int64_t>(blocks, 8);
+  while (blocks % step != 0) --step;
+  return step;
+}
+
+bool HasTree(int64_t blocks) {
+  for (int64_t step = 0; blocks > 8; blocks /= step) {
+    step = StepBlocks(blocks);
+    if (step < 3) return false;
+  }
+  return true;
+}
+
+// 16-bit data: the trees of rows, or of parts of a row that do not fit in the float32 copies.
+void SetTrees(const Sizes& sizes, GroupNormGradTiling& tiling) {
+  tiling.tree_lanes = 0;
+  if (sizes.problem.S == 1) return;
+  if (tiling.row_pieces > 1 || tiling.work_rows == 0) {
+    const int64_t row = tiling.row_pieces > 1 ? tiling.piece_elems : tiling.row_pitch;
+    int64_t blocks = RoundUp(CeilDiv(row, 64), 8);
+    while (!HasTree(blocks)) blocks += 8;
+    tiling.tree_lanes = static_cast<int32_t>(blocks * 8);
+    return;
+  }
+  const int64_t blocks = tiling.row_pitch / 8;
+  const int64_t segments = blocks / StepBlocks(blocks);
+  const bool folds = tiling.piece_rows >= 16 && segments <= 4;
+  if (blocks > 8 && HasTree(blocks) && !folds) {
+    tiling.tree_lanes = static_cast<int32_t>(segments * 8);
+  }
+}
+
+// The scratch: for the trees of `rows` rows, if there are any.
+void SetScratch(int64_t rows, GroupNormGradTiling& tiling) {
+  const int64_t blocks = tiling.tree_lanes / 8;
+  tiling.tree_rows = static_cast<int32_t>(rows);
+  tiling.scratch_elems = kNarrowScratch;
+  if (blocks == 0) return;
+  const int64_t elems = 2 * rows * (blocks + blocks / StepBlocks(blocks)) * 8 + 64;
+  tiling.scratch_elems = static_cast<int32_t>(std::max(kTreeScratch, elems));
+}
+
+// Trees of a whole visit if they fit, or of fewer rows, down to those of the float32 copies.
+void FitTrees(const Sizes& sizes, GroupNormGradTiling& tiling) {
+  const int64_t least = std::max(tiling.row_pieces > 1 ? 1 : tiling.work_rows, 1);
+  int64_t rows = std::min<int64_t>({tiling.D, tiling.vector_elems, kMaxTreeRows}) / least * least;
+  if (tiling.row_pieces > 1) rows = 1;
+  for (SetScratch(rows, tiling);
+       rows > least && UbBytes(sizes, tiling) > sizes.platform.ub_bytes; SetScratch(rows, tiling)) {
+    rows -= least;
+  }
+}
+
 // The deepest ring that fits; false when not even two slots do. In float32 the scratch gets what it
 // leaves, up to the products and trees of a piece: fewer and longer instructions.
 bool FitRing(const Sizes& sizes, GroupNormGradTiling& tiling) {
   for (tiling.slots = kMaxSlots; tiling.slots >= 2; --tiling.slots) {
+    if (!sizes.IsFloat()) FitTrees(sizes, tiling);
     const int64_t room = sizes.platform.ub_bytes - UbBytes(sizes, tiling);
     if (room < 0) continue;
     if (sizes.IsFloat()) {
@@ -118,14 +176,22 @@ void SetPieces(const Sizes& sizes, int64_t piece_values, int64_t slot_elems,
   tiling.weight_pitch = static_cast<int32_t>(whole ? weight_pitch : 0);
   tiling.weight_elems = static_cast<int32_t>(whole ? weight_pitch * tiling.G : tiling.vector_elems);
   tiling.weight_staging_elems = std::max(2 * tiling.vector_elems, tiling.weight_elems);
-  tiling.scratch_elems = static_cast<int32_t>(sizes.IsFloat() ? kWideScratch : kNarrowScratch);
+  tiling.scratch_elems = kWideScratch;
 }
 
-// What the vector unit takes for 16-bit data in both passes, as bytes: instructions of 14 cycles
-// for 64 elements, and their starts.
+// What the vector unit takes for 16-bit data in both passes, as bytes: its repeats, and what the
+// instructions take to start.
 double VectorBytes(double piece_bytes, const GroupNormGradTiling& tiling) {
-  const double repeats = std::max(tiling.work_elems / 64.0, 1.0);
-  return piece_bytes / 128.0 * (14 + CostRates::kConvertStarts / repeats) * CostRates::kCycleBytes;
+  const double repeats = piece_bytes / 128.0 * CostRates::kNarrowRepeats;
+  const int64_t row = std::max(tiling.row_pieces > 1 ? tiling.piece_elems : tiling.row_pitch, 1);
+  const int64_t units = tiling.work_rows > 0 ? CeilDiv(tiling.piece_rows, tiling.work_rows)
+                                             : tiling.piece_rows * CeilDiv(row, tiling.work_elems);
+  const double finishes = static_cast<double>(tiling.piece_rows) / tiling.tree_rows;
+  const double starts =
+      tiling.tree_lanes > 0
+          ? static_cast<double>(units) * CostRates::kUnitStarts + finishes * CostRates::kTreeStarts
+          : static_cast<double>(units) * (CostRates::kUnitStarts + CostRates::kTreeStarts);
+  return (repeats + starts) * CostRates::kCycleBytes;
 }
 
 // A core's time as bytes: those of its pieces, read once, read again from L2 where no slot could
@@ -145,6 +211,7 @@ double CostOfWalk(const Sizes& sizes, const GroupNormGradTiling& tiling, double 
             std::max(second, (1 - CostRates::kFirstPassShare) * vector);
   }
   if (tiling.slots == 2) bytes *= 1 + CostRates::kShallowRing;
+  bytes += CostRates::kBareVectorShare * vector;
   const double moves = pieces * (reads + writes) + again * reads + 8;
   return walks * (bytes + CostRates::kDmaBytes * moves);
 }
@@ -230,6 +297,7 @@ void Consider(const Sizes& sizes, GroupNormGradTiling tiling, int64_t row_elems,
     SetWork(sizes, row_elems, work, tiling);
     if (tiling.work_elems == last) continue;
     last = tiling.work_elems;
+    SetTrees(sizes, tiling);
     if (FitRing(sizes, tiling)) ConsiderCut(sizes, tiling, mean_piece_elems, best);
   }
 }

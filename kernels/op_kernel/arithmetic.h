@@ -53,18 +53,6 @@ __aicore__ inline void SumsToCoefficients(const LocalTensor<float>& sums, int32_
   }
 }
 
-// From a shift for the centred input to one for the input itself. For 16-bit input only: its own
-// rounding is 2^12 times that of scale * input in float32, so that centring it once more gains
-// nothing. `coefficients` has the blocks of one group's shift and scale, and room for a third.
-__aicore__ inline void UncentreShift(const LocalTensor<float>& coefficients,
-                                     const LocalTensor<float>& mean) {
-  const LocalTensor<float> product = coefficients[2 * kBlockLanes];
-  AscendC::Mul(product, coefficients[kBlockLanes], mean, kBlockLanes);
-  Order();
-  AscendC::Sub(coefficients, coefficients, product, kBlockLanes);
-  Order();
-}
-
 // The two passes over a run of rows, on float32 views of the data. Held by each schedule with
 // buffers of its own.
 template <class T>

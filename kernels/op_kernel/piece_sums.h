@@ -23,15 +23,18 @@ class PieceSums {
     vectors_ = arena.Take<float>(2 * tiling_.vector_elems);
     channel_sums_ = vectors_;
     channel_products_ = vectors_[tiling_.vector_elems];
-    part_sums_ = arena.Take<float>(2 * kMaxParts);
     group_sums_ = arena.Take<float>((tiling_.share_groups + 1) * kGroupSums);
     visit_sums_ = arena.Take<float>(kGroupSums);
     gathered_ = arena.Take<float>(tiling_.exchange_cores * 2 * kGroupSums);
-    coefficients_ = arena.Take<float>(kLanes + kBlockLanes);
+    coefficients_ = arena.Take<float>(2 * kLanes);
+    shift_ = coefficients_;
+    scale_ = coefficients_[kLanes];
     if (!tiling_.weight_is_float) weight_staging_ = arena.Take<T>(tiling_.weight_staging_elems);
     values_.TakeBuffers(weight_staging_);
     AscendC::Duplicate(group_sums_, 0.0f, (tiling_.share_groups + 1) * kGroupSums);
     AscendC::Duplicate(visit_sums_, 0.0f, kGroupSums);
+    // A tree's step takes all rows that the scratch holds, whether they are there or not.
+    if (tiling_.tree_lanes > 0) AscendC::Duplicate(passes_.scratch, 0.0f, tiling_.scratch_elems);
     Order();
   }
 
@@ -95,10 +98,8 @@ class PieceSums {
     const int32_t at_once = RowsAtOnce(shape);
     if (tiling_.S == 1) {
       AddLanes(shape, grad_out, input);
-    } else if (at_once == 0) {
-      for (int32_t row = 0; row < shape.rows; ++row) {
-        AddRow(count_ + row, shape.pitch, grad_out[row * shape.pitch], input[row * shape.pitch]);
-      }
+    } else if (!kIsFloat<T> && tiling_.tree_lanes > 0) {
+      AddTrees(shape, at_once, grad_out, input);
     } else {
       for (int32_t row = 0; row < shape.rows; row += at_once) {
         AddRows(count_ + row, MinOf(shape.rows - row, at_once), shape.pitch,
@@ -112,6 +113,7 @@ class PieceSums {
   __aicore__ inline void FinishVisit() {
     if (!open_) return;
     open_ = false;
+    FinishTrees();
     const int32_t count = RoundUpTo<kBlockLanes>(count_);
     if (context_.NeedProductSums()) {
       BroadcastRows<MultiplyOp>(channel_products_, channel_products_, values_.Rstd(visit_.group), 1,
@@ -131,15 +133,23 @@ class PieceSums {
     Order();
   }
 
+  // From the sums a group, one block each, of weight * grad_out and of weight * grad_out * xhat, to
+  //   shift = -rstd / M * sum   and   scale = -rstd^2 / M * product_sum,
+  // so that grad_input = weight * rstd * grad_out + scale * (input - mean) + shift. 16-bit input is
+  // not centred again: its own rounding is 2^12 times that of scale * input in float32.
   __aicore__ inline void MakeCoefficients(int64_t group, const LocalTensor<float>& sums) {
-    AscendC::Muls(visit_sums_, sums, tiling_.neg_inv_group_elems, kGroupSums);
+    FillBlocks(coefficients_, sums, kGroupSums);
     Order();
-    FillBlocks(coefficients_, visit_sums_, 1);
+    AscendC::Mul(coefficients_, coefficients_, values_.Factors(group), 2 * kBlockLanes, 1,
+                 BinaryRepeatParams(kBlockLanes, kBlockLanes, kStatisticsWindow, 0, 0, 0));
     Order();
-    FillBlocks(coefficients_[kBlockLanes], visit_sums_[kBlockLanes], 1);
-    Order();
-    SumsToCoefficients(coefficients_, 1, values_.Rstd(group), 1, false);
-    if constexpr (!kIsFloat<T>) UncentreShift(coefficients_, values_.Mean(group));
+    if constexpr (!kIsFloat<T>) {
+      const LocalTensor<float> product = coefficients_[kBlockLanes];
+      AscendC::Mul(product, scale_, values_.Mean(group), kBlockLanes);
+      Order();
+      AscendC::Sub(shift_, shift_, product, kBlockLanes);
+      Order();
+    }
   }
 
   // Second pass over one piece: grad_input in place of grad_out. `reloaded`: the first pass's work
@@ -168,14 +178,19 @@ class PieceSums {
     return tiling_.work_rows;
   }
 
+  // The copy of the input comes first: a second pass may still read that of grad_out.
   __aicore__ inline void Convert(const LocalTensor<T>& grad_out, const LocalTensor<T>& input,
                                  int32_t count) {
-    ToFloat(passes_.GradOut(grad_out), grad_out, count);
     if (context_.NeedProductSums()) {
-      passes_.Centre(input, values_.Mean(visit_.group), 1, count, 1);
-    } else {
-      Order();
+      const LocalTensor<float> copy = passes_.Input(input);
+      if constexpr (!kIsFloat<T>) {
+        ToFloat(copy, input, count);
+        Order();
+      }
+      BroadcastRows<SubtractOp>(copy, copy, values_.Mean(visit_.group), 1, count, 1);
     }
+    ToFloat(passes_.GradOut(grad_out), grad_out, count);
+    Order();
   }
 
   __aicore__ inline void AddLanes(const PieceShape& shape, const LocalTensor<T>& grad_out,
@@ -199,28 +214,90 @@ class PieceSums {
                       context_.NeedProductSums(), true, value % kBlockLanes == 0);
   }
 
-  // One row, or a part of it, that does not fit in the float32 views.
-  __aicore__ inline void AddRow(int32_t value, int32_t pitch, const LocalTensor<T>& grad_out,
-                                const LocalTensor<T>& input) {
-    const LocalTensor<float> products = part_sums_[kMaxParts];
-    int32_t parts = 0;
-    for (int32_t at = 0; at < pitch; at += tiling_.work_elems) {
-      const int32_t count = MinOf(pitch - at, tiling_.work_elems);
-      Convert(grad_out[at], input[at], count);
-      passes_.SumRowsOf(part_sums_[parts], kMaxParts, passes_.GradOut(grad_out[at]),
-                        passes_.Input(input[at]), 1, count, context_.NeedGradOutSums(),
-                        context_.NeedProductSums(), true, false);
-      ++parts;
-    }
-    if (context_.NeedGradOutSums() && context_.NeedProductSums()) {
-      AscendC::WholeReduceSum(channel_sums_[value], part_sums_, parts, 2, tiling_.vector_elems, 1,
-                              kMaxParts / kBlockLanes);
-    } else if (context_.NeedGradOutSums()) {
-      AscendC::WholeReduceSum(channel_sums_[value], part_sums_, parts, 1, 1, 1, kBlockLanes);
-    } else {
-      AscendC::WholeReduceSum(channel_products_[value], products, parts, 1, 1, 1, kBlockLanes);
+  // The first level of the trees of some rows, or of one row: sums of `blocks` blocks a repeat in
+  // the float32 copies, from lane `at` of the scratch on those of grad_out, and behind all of these
+  // those of grad_out * input, which takes the place of the input's copy.
+  __aicore__ inline void SumUnit(int32_t at, const LocalTensor<T>& grad_out_data,
+                                 const LocalTensor<T>& input_data, int32_t count, int32_t blocks) {
+    const LocalTensor<float> grad_out = passes_.GradOut(grad_out_data);
+    const LocalTensor<float> input = passes_.Input(input_data);
+    Convert(grad_out_data, input_data, count);
+    if (context_.NeedGradOutSums()) SumBlocksOf(at, grad_out, count, blocks);
+    if (context_.NeedProductSums()) {
+      AscendC::Mul(input, grad_out, input, count);
+      Order();
+      SumBlocksOf(at + (Sources() - 1) * tiling_.tree_rows * tiling_.tree_lanes, input, count,
+                  blocks);
     }
     Order();
+  }
+
+  __aicore__ inline void SumBlocksOf(int32_t at, const LocalTensor<float>& data, int32_t count,
+                                     int32_t blocks) {
+    const LocalTensor<float> sums = passes_.scratch[at];
+    const int32_t repeats = count / (blocks * kBlockLanes);
+    const int32_t rest = count / kBlockLanes - repeats * blocks;
+    SumBlocks(sums, data, repeats, blocks, kBlockLanes);
+    if (rest == 0) return;
+    SumBlocks(sums[repeats * kBlockLanes], data[repeats * blocks * kBlockLanes], 1, rest,
+              kBlockLanes);
+  }
+
+  __aicore__ inline int32_t Sources() const {
+    return context_.NeedGradOutSums() && context_.NeedProductSums() ? 2 : 1;
+  }
+
+  // 16-bit rows, or parts of one: the first level of their trees a unit of the float32 copies, the
+  // others later, for as many rows as the scratch holds.
+  __aicore__ inline void AddTrees(const PieceShape& shape, int32_t at_once,
+                                  const LocalTensor<T>& grad_out, const LocalTensor<T>& input) {
+    const bool parts = tiling_.work_rows == 0 || tiling_.row_pieces > 1;
+    int32_t rows = 0;
+    for (int32_t row = 0; row < shape.rows; row += rows) {
+      rows = parts ? 1 : MinOf(shape.rows - row, at_once);
+      if (tree_rows_ + rows > tiling_.tree_rows) FinishTrees();
+      if (tree_rows_ == 0) tree_value_ = count_ + row;
+      const int32_t tree = tree_rows_ * tiling_.tree_lanes;
+      const int32_t at = row * shape.pitch;
+      if (parts) {
+        AddRow(tree, shape.pitch, grad_out[at], input[at]);
+      } else {
+        SumUnit(tree, grad_out[at], input[at], rows * shape.pitch, TreeStep());
+      }
+      tree_rows_ += rows;
+    }
+  }
+
+  // Blocks of a row that its tree's first level sums at once.
+  __aicore__ inline int32_t TreeStep() const {
+    const bool parts = tiling_.work_rows == 0 || tiling_.row_pieces > 1;
+    return parts ? kBlockLanes : tiling_.row_pitch / tiling_.tree_lanes;
+  }
+
+  // Zeros fill up the tree.
+  __aicore__ inline void AddRow(int32_t tree, int32_t pitch, const LocalTensor<T>& grad_out,
+                                const LocalTensor<T>& input) {
+    const int32_t lanes = tiling_.tree_lanes;
+    const int32_t full = pitch / kLanes * kBlockLanes;
+    for (int32_t source = 0; full < lanes && source < Sources(); ++source) {
+      AscendC::Duplicate(passes_.scratch[tree + source * tiling_.tree_rows * lanes + full], 0.0f,
+                         lanes - full);
+    }
+    for (int32_t at = 0; at < pitch; at += tiling_.work_elems) {
+      SumUnit(tree + at / kBlockLanes, grad_out[at], input[at],
+              MinOf(pitch - at, tiling_.work_elems), TreeStep());
+    }
+  }
+
+  __aicore__ inline void FinishTrees() {
+    if (tree_rows_ == 0) return;
+    const LocalTensor<float>& sums =
+        context_.NeedGradOutSums() ? channel_sums_ : channel_products_;
+    ClimbTrees(sums[tree_value_], tiling_.vector_elems, Sources(), tree_rows_, tiling_.tree_rows,
+               tiling_.tree_lanes / kBlockLanes, TreeStep(), passes_.scratch,
+               tree_rows_ >= kBlockReduceRows && tree_value_ % kBlockLanes == 0);
+    Order();
+    tree_rows_ = 0;
   }
 
   __aicore__ inline void AddToGroup(int32_t count) {
@@ -234,6 +311,13 @@ class PieceSums {
                      passes_.scratch_elems, true);
       BroadcastRows<MultiplyOp>(visit_sums_, visit_sums_, values_.WeightBlocks(visit_), 1,
                                 kGroupSums, 1);
+      Order();
+    } else if (at % kBlockLanes == 0 && count <= kLanes) {
+      const int32_t stride = tiling_.vector_elems / kBlockLanes;
+      AscendC::Mul(passes_.scratch, vectors_, values_.weight()[at], count, 2,
+                   BinaryRepeatParams(1, 1, 1, kBlockLanes, stride, 0));
+      Order();
+      AscendC::WholeReduceSum(visit_sums_, passes_.scratch, count, 2, kBlockLanes, 1, kBlockLanes);
       Order();
     } else if (at % kBlockLanes == 0) {
       const LocalTensor<float> weight = values_.weight()[at];
@@ -278,13 +362,13 @@ class PieceSums {
     const LocalTensor<float> grad_out = passes_.GradOut(grad_out_data);
     const LocalTensor<float> input = passes_.Input(input_data);
     if constexpr (!kIsFloat<T>) {
-      ToFloat(grad_out, grad_out_data, count);
       ToFloat(input, input_data, count);
       Order();
     } else if (reloaded) {
       passes_.Centre(input_data, values_.Mean(group), 1, count, 1);
     }
-    BroadcastRows<ScaleShiftOp>(input, coefficients_[kBlockLanes], coefficients_, 1, count, 1);
+    BroadcastRows<ScaleShiftOp>(input, scale_, shift_, 1, count, 1);
+    ToFloat(grad_out, grad_out_data, count);
     Order();
     if (tiling_.S == 1) {
       AscendC::FusedMulAdd(grad_out, values_.ScaledWeight(row), input, count);
@@ -293,7 +377,6 @@ class PieceSums {
     }
     Order();
     FromFloat(grad_out_data, grad_out, count);
-    Order();
   }
 
   Context<T>& context_;
@@ -301,11 +384,14 @@ class PieceSums {
   PieceValues<T> values_;
   Passes<T> passes_;
   LocalTensor<float> vectors_, channel_sums_, channel_products_;
-  LocalTensor<float> part_sums_, group_sums_, visit_sums_, gathered_, coefficients_;
+  LocalTensor<float> group_sums_, visit_sums_, gathered_;
+  LocalTensor<float> coefficients_, shift_, scale_;  // one block each
   LocalTensor<T> weight_staging_;
   PieceCursor visit_{-1, 0, 0};
   bool open_ = false;
-  int32_t count_ = 0;  // values of the visit so far
+  int32_t count_ = 0;      // values of the visit so far
+  int32_t tree_rows_ = 0;  // of its last values, from tree_value_ on: their trees are in the scratch
+  int32_t tree_value_ = 0;
   int64_t first_group_ = 0;
 };
 

@@ -26,6 +26,7 @@ class PieceValues {
     statistics_ = arena.Take<float>(2 * kStatisticsWindow);
     mean_ = arena.Take<float>(kStatisticsWindow * kBlockLanes);
     rstd_ = arena.Take<float>(kStatisticsWindow * kBlockLanes);
+    factors_ = arena.Take<float>(2 * kStatisticsWindow * kBlockLanes);
     if (!tiling_.stat_is_float) statistics_staging_ = arena.Take<T>(2 * kStatisticsWindow);
     weight_staging_ = weight_staging;
     AscendC::Duplicate(weight_, 1.0f, tiling_.weight_elems);
@@ -77,6 +78,10 @@ class PieceValues {
   }
   __aicore__ inline LocalTensor<float> Rstd(int64_t group) const {
     return rstd_[StatisticsAt(group)];
+  }
+  // -rstd / M, and kStatisticsWindow blocks further -rstd^2 / M.
+  __aicore__ inline LocalTensor<float> Factors(int64_t group) const {
+    return factors_[StatisticsAt(group)];
   }
 
   // The weight of `rows` rows from the cursor's on, at WeightAt of the cursor in weight(). Windows
@@ -188,6 +193,12 @@ class PieceValues {
     FillBlocks(mean_[window.at * kBlockLanes], statistics_[window.at], count);
     FillBlocks(rstd_[window.at * kBlockLanes], statistics_[rstd], count);
     Order();
+    const int32_t at = window.at * kBlockLanes;
+    const LocalTensor<float> squares = factors_[kStatisticsWindow * kBlockLanes];
+    AscendC::Muls(factors_[at], rstd_[at], tiling_.neg_inv_group_elems, count * kBlockLanes);
+    Order();
+    AscendC::Mul(squares[at], factors_[at], rstd_[at], count * kBlockLanes);
+    Order();
   }
 
   __aicore__ inline LocalTensor<T> StatisticsStaging(int32_t at) const {
@@ -252,7 +263,7 @@ class PieceValues {
   Context<T>& context_;
   const GroupNormGradTiling& tiling_;
   LocalTensor<float> weight_, scaled_weight_, channel_blocks_;
-  LocalTensor<float> statistics_, mean_, rstd_;
+  LocalTensor<float> statistics_, mean_, rstd_, factors_;
   LocalTensor<T> statistics_staging_, weight_staging_;
   Window first_{0, 0, 0}, second_{0, 0, 0};
   int64_t batch_group_ = 0;  // the first group of an n

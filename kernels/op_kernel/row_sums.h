@@ -109,46 +109,56 @@ __aicore__ inline int32_t TreeLanes(int32_t blocks) {
   return (left + left / StepBlocks(left)) * kBlockLanes;
 }
 
-// dst[row] = sum over a row of a and, with kPair, dst_b[row] likewise of b. The sources stay as
-// they are. Scratch holds kSources * TreeLanes a row and kTreeSlack; kMaxRepeats rows at most.
+// The rest of `sources` trees, 1 or 2: from `blocks` blocks a row in scratch, whose first `lanes`
+// lanes count, to dst[row] and, of rows that start source_rows rows further, to dst[apart + row].
+__aicore__ inline void ClimbTrees(const LocalTensor<float>& dst, int32_t apart, int32_t sources,
+                                  int32_t rows, int32_t source_rows, int32_t blocks, int32_t lanes,
+                                  const LocalTensor<float>& scratch, bool many) {
+  // The last repeat of a step may look past its rows, at lanes that its mask leaves out.
+  const int32_t second = sources * source_rows * blocks * kBlockLanes + kTreeSlack;
+  const int32_t all_rows = (sources - 1) * source_rows + rows;
+  int32_t from = 0;
+  while (blocks > kBlockLanes || (many && blocks > 1)) {
+    const int32_t step = StepBlocks(blocks);
+    const int32_t to = from == 0 ? second : 0;
+    SumBlocks(scratch[to], scratch[from], all_rows * (blocks / step), step, lanes);
+    Order();
+    blocks /= step;
+    lanes = step;
+    from = to;
+  }
+  const int32_t stride = source_rows * blocks;
+  if (sources == 2 && rows == 1 && stride <= kMaxStride) {
+    const TreeMask mask(blocks, lanes);
+    AscendC::WholeReduceSum(dst, scratch[from], mask.bits, 2, apart, 1, stride);
+    return;
+  }
+  for (int32_t source = 0; source < sources; ++source) {
+    FinishTree(dst[source * apart], scratch[from + source * stride * kBlockLanes], rows, blocks,
+               lanes, many);
+  }
+}
+
+// dst[row] = sum over a row of a and, with kPair, dst[apart + row] likewise of b. The sources stay
+// as they are. Scratch holds kSources * TreeLanes a row and kTreeSlack; kMaxRepeats rows at most.
 // `aligned`: both results start on blocks.
 template <bool kPair>
 __aicore__ inline void SumTrees(const LocalTensor<float>& dst, int32_t apart,
                                 const LocalTensor<float>& a, const LocalTensor<float>& b,
                                 int32_t rows, int32_t pitch, const LocalTensor<float>& scratch,
                                 bool aligned) {
-  constexpr int32_t kSources = kPair ? 2 : 1;
   const bool many = aligned && rows >= kBlockReduceRows;
-  int32_t blocks = pitch / kBlockLanes;
-  int32_t lanes = kBlockLanes;
-  int32_t from = -1;  // offset in scratch; the sources themselves at first
-  int32_t step = StepBlocks(blocks);
-  // The last repeat of a step may look past its rows, at lanes that its mask leaves out.
-  const int32_t second = kSources * rows * (blocks / step) * kBlockLanes + kTreeSlack;
-  while (blocks > kBlockLanes || (many && blocks > 1)) {
-    step = StepBlocks(blocks);
+  const int32_t blocks = pitch / kBlockLanes;
+  if (blocks > kBlockLanes || (many && blocks > 1)) {
+    const int32_t step = StepBlocks(blocks);
     const int32_t repeats = rows * (blocks / step);
-    const int32_t to = from == 0 ? second : 0;
-    if (from < 0) {
-      SumBlocks(scratch, a, repeats, step, lanes);
-      if constexpr (kPair) SumBlocks(scratch[repeats * kBlockLanes], b, repeats, step, lanes);
-    } else {
-      SumBlocks(scratch[to], scratch[from], kSources * repeats, step, lanes);
-    }
+    SumBlocks(scratch, a, repeats, step, kBlockLanes);
+    if constexpr (kPair) SumBlocks(scratch[repeats * kBlockLanes], b, repeats, step, kBlockLanes);
     Order();
-    blocks /= step;
-    lanes = step;
-    from = to;
-  }
-  if (kPair && from >= 0 && rows == 1) {
-    const TreeMask mask(blocks, lanes);
-    AscendC::WholeReduceSum(dst, scratch[from], mask.bits, 2, apart, 1, blocks);
+    ClimbTrees(dst, apart, kPair ? 2 : 1, rows, rows, blocks / step, step, scratch, many);
   } else {
-    FinishTree(dst, from < 0 ? a : scratch[from], rows, blocks, lanes, many);
-    if constexpr (kPair) {
-      FinishTree(dst[apart], from < 0 ? b : scratch[from + rows * blocks * kBlockLanes], rows,
-                 blocks, lanes, many);
-    }
+    FinishTree(dst, a, rows, blocks, kBlockLanes, many);
+    if constexpr (kPair) FinishTree(dst[apart], b, rows, blocks, kBlockLanes, many);
   }
   Order();
 }

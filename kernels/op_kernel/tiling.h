@@ -26,7 +26,6 @@ constexpr int32_t kGroupSums = 16;
 // Groups of a walk over pieces whose mean and rstd are loaded together.
 constexpr int32_t kStatisticsWindow = 32;
 constexpr int32_t kBankGroupsBytes = 512;  // of the unified buffer: once round the bank groups
-constexpr int32_t kMaxParts = 64;          // of a row that are converted and summed one by one
 
 // Lengths are in elements; a pitch is a length that ends on a 32-byte boundary. Names: N, C, S, G,
 // D as in problem.h. One member a declaration, because the launch generators of CANN 8 read this by
@@ -68,6 +67,10 @@ struct GroupNormGradTiling {
   int32_t stat_elems;     // statistics loaded together, with padding
   int32_t stat_entries;   // and without
   int32_t scratch_elems;  // float32, for reductions
+  // 16-bit pieces: after the first level of a row's tree, or of that of a part of it; 0 where rows
+  // have none.
+  int32_t tree_lanes;
+  int32_t tree_rows;      // trees in the scratch together
   int32_t vector_elems;   // float32, one value a channel of a visit
   int32_t weight_elems;   // of the weight in the unified buffer: all of it, or a visit's
   int32_t weight_pitch;   // of a group's weight when all of it is there; else 0
