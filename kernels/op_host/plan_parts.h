@@ -37,9 +37,10 @@ struct CostRates {
   static constexpr double kConvertWeight =
       0.08;  // 16-bit data converted a second time in the second pass
   static constexpr double kCycleBytes = 20;  // of the vector unit: 37 GB/s at 1.8 GHz
-  // Cycles of the vector unit on 16-bit data in both passes: repeats of 64 elements, the starts of
-  // the instructions on one set of float32 copies, and of those that finish trees of sums.
-  static constexpr double kNarrowRepeats = 11.4;
+  // Cycles of the vector unit on 16-bit data in both passes: repeats of 64 elements, what a group
+  // takes besides among them, the starts of the instructions on one set of float32 copies, and of
+  // those that finish trees of sums.
+  static constexpr double kNarrowRepeats = 14;
   static constexpr double kUnitStarts = 430;
   static constexpr double kTreeStarts = 230;
   static constexpr double kFirstPassShare = 0.58;  // of the vector unit's time

@@ -42,10 +42,10 @@ int64_t UbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
   const int64_t window_values = int64_t{tiling.window_g} * tiling.channel_pitch;
   const int64_t packed = RoundUp(unit_groups, 8);
   UbCount count;
-  count.TakeShared(tiling, sizes.element_bytes).Take(3 * values, kFloatBytes);
+  count.TakeShared(tiling, sizes.element_bytes).Take(4 * values, kFloatBytes);
   if (tiling.unit_n > 1) count.Take(values, kFloatBytes);
   if (sizes.problem.S > 1) count.Take(values * 8, kFloatBytes);
-  count.Take(2 * packed, kFloatBytes).Take((unit_groups + packed) * 8, kFloatBytes);
+  count.Take(2 * packed, kFloatBytes).Take(2 * packed * 8, kFloatBytes);
   count.Take(2 * window_values, kFloatBytes).Take(window_values, kFloatBytes);
   count.Take(2 * tiling.stat_elems, kFloatBytes).Take(tiling.stat_entries, kFloatBytes);
   for (int32_t i = 0; i < 2; ++i) count.Take(tiling.stat_entries * 8, kFloatBytes);

@@ -133,6 +133,10 @@ __aicore__ inline void ClimbTrees(const LocalTensor<float>& dst, int32_t apart, 
     AscendC::WholeReduceSum(dst, scratch[from], mask.bits, 2, apart, 1, stride);
     return;
   }
+  if (many && sources == 2 && rows == source_rows && rows == apart && rows % kBlockLanes == 0) {
+    FinishTree(dst, scratch[from], 2 * rows, blocks, lanes, true);
+    return;
+  }
   for (int32_t source = 0; source < sources; ++source) {
     FinishTree(dst[source * apart], scratch[from + source * stride * kBlockLanes], rows, blocks,
                lanes, many);

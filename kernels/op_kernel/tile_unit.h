@@ -26,7 +26,7 @@ class TileUnits {
     passes_.Init(arena, tiling_);
     const int32_t groups = tiling_.unit_n * tiling_.unit_g;
     const int32_t values = groups * tiling_.channel_pitch;
-    vectors_ = arena.Take<float>(3 * values);
+    vectors_ = arena.Take<float>(4 * values);
     channels_apart_ = values;
     channel_sums_ = vectors_;
     channel_products_ = vectors_[values];
@@ -34,11 +34,11 @@ class TileUnits {
     if (tiling_.S > 1) channel_blocks_ = arena.Take<float>(values * kBlockLanes);
     packed_elems_ = RoundUpTo<kBlockLanes>(groups);
     packed_ = arena.Take<float>(2 * packed_elems_);
-    coefficients_ = arena.Take<float>((groups + packed_elems_) * kBlockLanes);
+    coefficients_ = arena.Take<float>(2 * packed_elems_ * kBlockLanes);
     // Lanes between one group's channels and the next group's are read, and only the channels are
     // written.
     if (tiling_.S > 1 && tiling_.D != tiling_.channel_pitch) {
-      AscendC::Duplicate(vectors_, 0.0f, 3 * values);
+      AscendC::Duplicate(vectors_, 0.0f, 4 * values);
     }
     AscendC::Duplicate(packed_, 0.0f, 2 * packed_elems_);
     Order();
@@ -87,7 +87,7 @@ class TileUnits {
                    passes_.scratch_elems, true);
     SumRows<true>(packed_[packed_elems_], grad_out, input, unit.groups, pitch, passes_.scratch,
                   passes_.scratch_elems, true);
-    MakeCoefficients(unit, true);
+    MakeCoefficients(unit, packed_elems_, true);
     BroadcastRows<ScaleShiftOp>(input, Scale(unit), coefficients_, unit.groups, pitch, 1);
     Order();
     BroadcastRows<ScaleAddOp>(grad_out, input, unit.rstd, unit.groups, pitch, unit.step);
@@ -100,12 +100,18 @@ class TileUnits {
     return coefficients_[unit.groups * kBlockLanes];
   }
 
-  __aicore__ inline void MakeCoefficients(const TileUnit& unit, bool input_is_scaled) {
-    AscendC::Muls(packed_, packed_, tiling_.neg_inv_group_elems, 2 * packed_elems_);
+  // The product sums start `apart` lanes behind the sums.
+  __aicore__ inline void MakeCoefficients(const TileUnit& unit, int32_t apart,
+                                          bool input_is_scaled) {
+    AscendC::Muls(packed_, packed_, tiling_.neg_inv_group_elems, apart + unit.groups);
     Order();
-    FillBlocks(coefficients_, packed_, unit.groups);
-    Order();
-    FillBlocks(Scale(unit), packed_[packed_elems_], unit.groups);
+    if (apart == unit.groups) {
+      FillBlocks(coefficients_, packed_, 2 * unit.groups);
+    } else {
+      FillBlocks(coefficients_, packed_, unit.groups);
+      Order();
+      FillBlocks(Scale(unit), packed_[apart], unit.groups);
+    }
     Order();
     SumsToCoefficients(coefficients_, unit.groups, unit.rstd, unit.step, input_is_scaled);
   }
@@ -168,12 +174,11 @@ class TileUnits {
     }
     if (tiling_.want_input) {
       AscendC::Mul(weighted_, channel_sums_, unit.weight, count);
+      AscendC::Mul(weighted_[count], channel_products_, unit.weight, count);
       Order();
-      SumRows<false>(packed_, weighted_, weighted_, unit.groups, pitch, passes_.scratch,
+      SumRows<false>(packed_, weighted_, weighted_, 2 * unit.groups, pitch, passes_.scratch,
                      passes_.scratch_elems, true);
-      SumRows<true>(packed_[packed_elems_], channel_products_, unit.weight, unit.groups, pitch,
-                    passes_.scratch, passes_.scratch_elems, true);
-      MakeCoefficients(unit, false);
+      MakeCoefficients(unit, unit.groups, false);
       BroadcastRows<MultiplyOp>(weighted_, unit.weight, unit.rstd, unit.groups, pitch, unit.step);
       Order();
       FillBlocks(channel_blocks_, weighted_, count);
@@ -219,7 +224,8 @@ class TileUnits {
   Context<T>& context_;
   const GroupNormGradTiling& tiling_;
   Passes<T> passes_;
-  LocalTensor<float> vectors_, channel_sums_, channel_products_, weighted_;  // one value a channel
+  // One value a channel; weighted_: one for the sums and one for the product sums.
+  LocalTensor<float> vectors_, channel_sums_, channel_products_, weighted_;
   LocalTensor<float> channel_blocks_;                                        // one block a channel
   LocalTensor<float> packed_, coefficients_;  // one value, one block a group
   int32_t packed_elems_, channels_apart_;
