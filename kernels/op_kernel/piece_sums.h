@@ -33,8 +33,10 @@ class PieceSums {
     values_.TakeBuffers(weight_staging_);
     AscendC::Duplicate(group_sums_, 0.0f, (tiling_.share_groups + 1) * kGroupSums);
     AscendC::Duplicate(visit_sums_, 0.0f, kGroupSums);
+    AscendC::Duplicate(vectors_, 0.0f, 2 * tiling_.vector_elems);
     // A tree's step takes all rows that the scratch holds, whether they are there or not.
     if (tiling_.tree_lanes > 0) AscendC::Duplicate(passes_.scratch, 0.0f, tiling_.scratch_elems);
+    zeros_from_ = tiling_.tree_lanes;
     Order();
   }
 
@@ -84,8 +86,10 @@ class PieceSums {
     visit_ = cursor;
     count_ = 0;
     context_.courier.Reclaim();
-    AscendC::Duplicate(vectors_, 0.0f, 2 * tiling_.vector_elems);
-    Order();
+    if (!SumsByMask()) {
+      AscendC::Duplicate(vectors_, 0.0f, 2 * tiling_.vector_elems);
+      Order();
+    }
     values_.OpenStatistics(cursor.group, false);
     if (!tiling_.want_input) return;
     values_.OpenWeight(
@@ -114,6 +118,7 @@ class PieceSums {
     if (!open_) return;
     open_ = false;
     FinishTrees();
+    zeros_from_ = tiling_.tree_lanes;  // what follows may take the scratch
     const int32_t count = RoundUpTo<kBlockLanes>(count_);
     if (context_.NeedProductSums()) {
       BroadcastRows<MultiplyOp>(channel_products_, channel_products_, values_.Rstd(visit_.group), 1,
@@ -129,6 +134,7 @@ class PieceSums {
   }
 
   __aicore__ inline void ClearGroup(int32_t index) {
+    if (OneVisit()) return;
     AscendC::Duplicate(group_sums(index), 0.0f, kGroupSums);
     Order();
   }
@@ -172,6 +178,15 @@ class PieceSums {
   }
 
  private:
+  // Whether AddToGroup leaves out lanes behind the visit's values, so that they need not be zero.
+  __aicore__ inline bool SumsByMask() const {
+    return tiling_.row_pieces == 1 && tiling_.vector_elems <= kLanes;
+  }
+  // Whether the core's rows of a group are always one visit.
+  __aicore__ inline bool OneVisit() const {
+    return tiling_.row_pieces == 1 && tiling_.D <= tiling_.vector_elems;
+  }
+
   // Rows that the float32 views hold at once; 0: not even one.
   __aicore__ inline int32_t RowsAtOnce(const PieceShape& shape) const {
     if (kIsFloat<T> || shape.rows * shape.pitch <= tiling_.work_elems) return shape.rows;
@@ -274,15 +289,16 @@ class PieceSums {
     return parts ? kBlockLanes : tiling_.row_pitch / tiling_.tree_lanes;
   }
 
-  // Zeros fill up the tree.
+  // Zeros fill up the tree; those behind the one row of the scratch stay from piece to piece.
   __aicore__ inline void AddRow(int32_t tree, int32_t pitch, const LocalTensor<T>& grad_out,
                                 const LocalTensor<T>& input) {
     const int32_t lanes = tiling_.tree_lanes;
     const int32_t full = pitch / kLanes * kBlockLanes;
-    for (int32_t source = 0; full < lanes && source < Sources(); ++source) {
+    for (int32_t source = 0; full < zeros_from_ && source < Sources(); ++source) {
       AscendC::Duplicate(passes_.scratch[tree + source * tiling_.tree_rows * lanes + full], 0.0f,
                          lanes - full);
     }
+    zeros_from_ = tiling_.tree_rows == 1 ? full : lanes;
     for (int32_t at = 0; at < pitch; at += tiling_.work_elems) {
       SumUnit(tree + at / kBlockLanes, grad_out[at], input[at],
               MinOf(pitch - at, tiling_.work_elems), TreeStep());
@@ -301,37 +317,38 @@ class PieceSums {
   }
 
   __aicore__ inline void AddToGroup(int32_t count) {
-    const LocalTensor<float> products = visit_sums_[kBlockLanes];
     const LocalTensor<float> group = group_sums(static_cast<int32_t>(visit_.group - first_group_));
+    const LocalTensor<float>& total = OneVisit() ? group : visit_sums_;
+    const LocalTensor<float> products = total[kBlockLanes];
     const int32_t at = values_.WeightAt(visit_);
     if (tiling_.row_pieces > 1) {
-      SumRows<false>(visit_sums_, channel_sums_, channel_sums_, 1, count, passes_.scratch,
+      SumRows<false>(total, channel_sums_, channel_sums_, 1, count, passes_.scratch,
                      passes_.scratch_elems, true);
       SumRows<false>(products, channel_products_, channel_products_, 1, count, passes_.scratch,
                      passes_.scratch_elems, true);
-      BroadcastRows<MultiplyOp>(visit_sums_, visit_sums_, values_.WeightBlocks(visit_), 1,
-                                kGroupSums, 1);
+      BroadcastRows<MultiplyOp>(total, total, values_.WeightBlocks(visit_), 1, kGroupSums, 1);
       Order();
-    } else if (at % kBlockLanes == 0 && count <= kLanes) {
+    } else if (at % kBlockLanes == 0 && tiling_.vector_elems <= kLanes) {
       const int32_t stride = tiling_.vector_elems / kBlockLanes;
-      AscendC::Mul(passes_.scratch, vectors_, values_.weight()[at], count, 2,
+      AscendC::Mul(passes_.scratch, vectors_, values_.weight()[at], count_, 2,
                    BinaryRepeatParams(1, 1, 1, kBlockLanes, stride, 0));
       Order();
-      AscendC::WholeReduceSum(visit_sums_, passes_.scratch, count, 2, kBlockLanes, 1, kBlockLanes);
+      AscendC::WholeReduceSum(total, passes_.scratch, count_, 2, kBlockLanes, 1, kBlockLanes);
       Order();
     } else if (at % kBlockLanes == 0) {
       const LocalTensor<float> weight = values_.weight()[at];
-      SumRows<true>(visit_sums_, channel_sums_, weight, 1, count, passes_.scratch,
-                    passes_.scratch_elems, true);
+      SumRows<true>(total, channel_sums_, weight, 1, count, passes_.scratch, passes_.scratch_elems,
+                    true);
       SumRows<true>(products, channel_products_, weight, 1, count, passes_.scratch,
                     passes_.scratch_elems, true);
     } else {
       const LocalTensor<float> weight = values_.WeightBlocks(visit_);
-      AscendC::Duplicate(visit_sums_, 0.0f, kGroupSums);
+      AscendC::Duplicate(total, 0.0f, kGroupSums);
       Order();
-      SumWeighted(visit_sums_, channel_sums_, weight);
+      SumWeighted(total, channel_sums_, weight);
       SumWeighted(products, channel_products_, weight);
     }
+    if (OneVisit()) return;
     AscendC::Add(group, group, visit_sums_, kGroupSums);
     Order();
   }
@@ -392,6 +409,7 @@ class PieceSums {
   int32_t count_ = 0;      // values of the visit so far
   int32_t tree_rows_ = 0;  // of its last values, from tree_value_ on: their trees are in the scratch
   int32_t tree_value_ = 0;
+  int32_t zeros_from_ = 0;  // lanes of a tree in the scratch
   int64_t first_group_ = 0;
 };
 

@@ -27,10 +27,8 @@ class TileUnits {
     const int32_t groups = tiling_.unit_n * tiling_.unit_g;
     const int32_t values = groups * tiling_.channel_pitch;
     vectors_ = arena.Take<float>(4 * values);
-    channels_apart_ = values;
     channel_sums_ = vectors_;
-    channel_products_ = vectors_[values];
-    weighted_ = vectors_[2 * values];
+    PlaceVectors(values);
     if (tiling_.S > 1) channel_blocks_ = arena.Take<float>(values * kBlockLanes);
     packed_elems_ = RoundUpTo<kBlockLanes>(groups);
     packed_ = arena.Take<float>(2 * packed_elems_);
@@ -57,6 +55,13 @@ class TileUnits {
   }
 
  private:
+  // The sums of `values` channels and the vectors behind them without a gap.
+  __aicore__ inline void PlaceVectors(int32_t values) {
+    channels_apart_ = values;
+    channel_products_ = vectors_[values];
+    weighted_ = vectors_[2 * values];
+  }
+
   // S = 1: a channel is a lane, so that its sums are the data itself and the weight is a vector
   // beside it.
   __aicore__ inline void ComputeLanes(const TileUnit& unit, const LocalTensor<T>& grad_out_data,
@@ -124,6 +129,7 @@ class TileUnits {
     const int32_t at_once = kIsFloat<T> ? rows : MinOf(tiling_.work_rows, rows);
     const bool whole = at_once == rows;
     const int32_t groups = whole ? unit.groups : 1;
+    if (rows == tiling_.channel_pitch) PlaceVectors(unit.groups * rows);
     for (int32_t row = 0; row < rows; row += at_once) {
       const int32_t count = MinOf(rows - row, at_once);
       const int32_t at = row * tiling_.row_pitch;
