@@ -115,6 +115,24 @@ void MarkPieces(const Problem& p, const Plan& plan) {
   for (int mark : marks) Expect(mark == 1, "every element belongs to one piece of one core");
 }
 
+// Of 16-bit rows: the first levels of all trees, of both sums, and the level above them.
+void CheckTrees(const Problem& p, const GroupNormGradTiling& t) {
+  const bool parts = t.row_pieces > 1 || t.work_rows == 0;
+  Expect(p.S == 1 || t.tree_lanes > 0 || !parts, "a row that is converted in parts has a tree");
+  if (t.tree_lanes == 0) return;
+  const int64_t blocks = t.tree_lanes / 8;
+  int64_t above = blocks;  // blocks of the level above: by the largest step up to 8
+  for (int64_t step = 8; step > 1 && above == blocks; --step) {
+    if (blocks % step == 0) above = blocks / step;
+  }
+  Expect(2 * t.tree_rows * (blocks + above) * 8 + 64 <= t.scratch_elems, "trees fit in scratch");
+  Expect(t.tree_rows >= (parts ? 1 : t.work_rows) && t.tree_rows <= 255, "trees of a unit's rows");
+  if (!parts) return;
+  const int64_t row = t.row_pieces > 1 ? t.piece_elems : t.row_pitch;
+  Expect(row <= t.tree_lanes * 8, "a part's first level fits in its tree");
+  Expect(row <= t.work_elems || t.work_elems % 64 == 0, "units of a part are whole repeats");
+}
+
 void CheckPieces(const Problem& p, const Plan& plan) {
   const GroupNormGradTiling& t = plan.tiling;
   const bool split = plan.schedule == Schedule::kSplitGroup;
@@ -173,8 +191,7 @@ void CheckPieces(const Problem& p, const Plan& plan) {
          "a piece's sums fit in a visit");
   if (p.dtype != DType::kFloat32) {
     Expect(t.work_elems >= std::min<int64_t>(t.slot_elems, 1024), "work buffers");
-    Expect((t.slot_elems + t.work_elems - 1) / t.work_elems <= group_norm_grad::kMaxParts,
-           "parts of a row");
+    CheckTrees(p, t);
     Expect(p.S > 1 || t.work_elems >= t.slot_elems, "a run of channels is converted at once");
     Expect(t.row_pitch == 0 || t.row_pitch > 32 || t.work_rows % 8 == 0 ||
                t.work_elems >= t.slot_elems,
