@@ -136,6 +136,9 @@ def size_cases() -> Iterator[Case]:
         yield Case("group streamed", (130, 2, 20_480, 2), dtype, cores=40)
         yield Case("group split", (2, 40, 4096, 4), dtype)
         yield Case("group split", (1, 320, 1024, 32), dtype)
+        yield Case("trees of some rows of a visit", (2, 88, 2048, 2), dtype)
+        yield Case("trees of parts of rows of unequal length", (1, 12, 9999, 2), dtype, cores=3)
+        yield Case("weight of a visit inside a block", (8, 15, 4096, 3), dtype, cores=3)
         yield Case("groups of many short rows", (2, 4096, 9, 2), dtype)
         yield Case("shares that end in another group", (3, 10_006, 2, 2), dtype)
         yield Case("shares that end in another group", (7, 3001, 64, 1), dtype)
@@ -159,6 +162,7 @@ def variant_cases() -> Iterator[Case]:
         for mask in ALL_MASKS:
             yield replace(base, mask=mask)
             yield replace(base, mask=mask, dtype="bfloat16", has_weight=False)
+            yield replace(base, mask=mask, dtype="float16", soc="Ascend950")
         for dtype, stat_dtype, weight_dtype in EVERY_DTYPE_TRIPLE:
             yield replace(base, dtype=dtype, stat_dtype=stat_dtype, weight_dtype=weight_dtype)
         yield replace(base, has_weight=False)

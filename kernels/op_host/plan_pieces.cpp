@@ -130,8 +130,8 @@ void FitTrees(const Sizes& sizes, GroupNormGradTiling& tiling) {
   const int64_t least = std::max(tiling.row_pieces > 1 ? 1 : tiling.work_rows, 1);
   int64_t rows = std::min<int64_t>({tiling.D, tiling.vector_elems, kMaxTreeRows}) / least * least;
   if (tiling.row_pieces > 1) rows = 1;
-  for (SetScratch(rows, tiling);
-       rows > least && UbBytes(sizes, tiling) > sizes.platform.ub_bytes; SetScratch(rows, tiling)) {
+  for (SetScratch(rows, tiling); rows > least && UbBytes(sizes, tiling) > sizes.platform.ub_bytes;
+       SetScratch(rows, tiling)) {
     rows -= least;
   }
 }

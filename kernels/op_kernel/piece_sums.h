@@ -307,8 +307,7 @@ class PieceSums {
 
   __aicore__ inline void FinishTrees() {
     if (tree_rows_ == 0) return;
-    const LocalTensor<float>& sums =
-        context_.NeedGradOutSums() ? channel_sums_ : channel_products_;
+    const LocalTensor<float>& sums = context_.NeedGradOutSums() ? channel_sums_ : channel_products_;
     ClimbTrees(sums[tree_value_], tiling_.vector_elems, Sources(), tree_rows_, tiling_.tree_rows,
                tiling_.tree_lanes / kBlockLanes, TreeStep(), passes_.scratch,
                tree_rows_ >= kBlockReduceRows && tree_value_ % kBlockLanes == 0);
@@ -406,8 +405,9 @@ class PieceSums {
   LocalTensor<T> weight_staging_;
   PieceCursor visit_{-1, 0, 0};
   bool open_ = false;
-  int32_t count_ = 0;      // values of the visit so far
-  int32_t tree_rows_ = 0;  // of its last values, from tree_value_ on: their trees are in the scratch
+  int32_t count_ = 0;  // values of the visit so far
+  int32_t tree_rows_ =
+      0;  // of its last values, from tree_value_ on: their trees are in the scratch
   int32_t tree_value_ = 0;
   int32_t zeros_from_ = 0;  // lanes of a tree in the scratch
   int64_t first_group_ = 0;

@@ -235,7 +235,7 @@ class PieceValues {
   }
 
   __aicore__ inline void WidenWeight(int32_t count) {
-    if (tiling_.has_weight) context_.weight.Widen(weight_, weight_staging_, count);
+    if (tiling_.has_weight && count > 0) context_.weight.Widen(weight_, weight_staging_, count);
     Order();
   }
 

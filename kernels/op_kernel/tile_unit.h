@@ -232,7 +232,7 @@ class TileUnits {
   Passes<T> passes_;
   // One value a channel; weighted_: one for the sums and one for the product sums.
   LocalTensor<float> vectors_, channel_sums_, channel_products_, weighted_;
-  LocalTensor<float> channel_blocks_;                                        // one block a channel
+  LocalTensor<float> channel_blocks_;         // one block a channel
   LocalTensor<float> packed_, coefficients_;  // one value, one block a group
   int32_t packed_elems_, channels_apart_;
 };

@@ -70,10 +70,10 @@ struct GroupNormGradTiling {
   // 16-bit pieces: after the first level of a row's tree, or of that of a part of it; 0 where rows
   // have none.
   int32_t tree_lanes;
-  int32_t tree_rows;      // trees in the scratch together
-  int32_t vector_elems;   // float32, one value a channel of a visit
-  int32_t weight_elems;   // of the weight in the unified buffer: all of it, or a visit's
-  int32_t weight_pitch;   // of a group's weight when all of it is there; else 0
+  int32_t tree_rows;     // trees in the scratch together
+  int32_t vector_elems;  // float32, one value a channel of a visit
+  int32_t weight_elems;  // of the weight in the unified buffer: all of it, or a visit's
+  int32_t weight_pitch;  // of a group's weight when all of it is there; else 0
   int32_t weight_staging_elems;
   int32_t dealt_first_core;  // with whole_groups: from there on cores start with their dealt pieces
   int32_t piece_rows;        // rows of a piece
