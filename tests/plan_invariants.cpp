@@ -125,8 +125,7 @@ void CheckTrees(const Problem& p, const GroupNormGradTiling& t) {
   for (int64_t step = 8; step > 1 && above == blocks; --step) {
     if (blocks % step == 0) above = blocks / step;
   }
-  const int64_t slack = 64 + (above > 8 ? 64 : 64 - above * 8);
-  Expect(2 * t.tree_rows * (blocks + above) * 8 + slack <= t.scratch_elems, "trees fit in scratch");
+  Expect(2 * t.tree_rows * (blocks + above) * 8 + 64 <= t.scratch_elems, "trees fit in scratch");
   Expect(t.tree_rows >= (parts ? 1 : t.work_rows) && t.tree_rows <= 255, "trees of a unit's rows");
   if (!parts) return;
   const int64_t row = t.row_pieces > 1 ? t.piece_elems : t.row_pitch;

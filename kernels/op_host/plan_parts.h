@@ -44,7 +44,7 @@ struct CostRates {
   static constexpr double kUnitStarts = 430;
   static constexpr double kTreeStarts = 230;
   static constexpr double kFirstPassShare = 0.58;  // of the vector unit's time
-  static constexpr double kBareVectorShare = 0.2;  // of it, beside which nothing is moved
+  static constexpr double kBareVectorShare = 0.1;  // of it, beside which nothing is moved
   // Of a cut that reads twice from L2 what another one keeps: L2 is the least certain of the model.
   static constexpr double kRereadRisk = 0.1;
   static constexpr double kShallowRing =

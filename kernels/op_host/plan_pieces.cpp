@@ -121,10 +121,7 @@ void SetScratch(int64_t rows, GroupNormGradTiling& tiling) {
   tiling.tree_rows = static_cast<int32_t>(rows);
   tiling.scratch_elems = kNarrowScratch;
   if (blocks == 0) return;
-  const int64_t above = blocks / StepBlocks(blocks);
-  // Behind each level what the last repeat of the next one looks at besides, its mask apart.
-  const int64_t slack = 64 + (above > 8 ? 64 : 64 - above * 8);
-  const int64_t elems = 2 * rows * (blocks + above) * 8 + slack;
+  const int64_t elems = 2 * rows * (blocks + blocks / StepBlocks(blocks)) * 8 + 64;
   tiling.scratch_elems = static_cast<int32_t>(std::max(kTreeScratch, elems));
 }
 

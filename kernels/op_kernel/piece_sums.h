@@ -20,15 +20,16 @@ class PieceSums {
   __aicore__ inline void TakeBuffers() {
     UbArena& arena = context_.arena;
     passes_.Init(arena, tiling_);
+    // No sums of rows lie behind the scratch: the last repeat of a tree may look past its end.
+    coefficients_ = arena.Take<float>(2 * kLanes);
+    shift_ = coefficients_;
+    scale_ = coefficients_[kLanes];
     vectors_ = arena.Take<float>(2 * tiling_.vector_elems);
     channel_sums_ = vectors_;
     channel_products_ = vectors_[tiling_.vector_elems];
     group_sums_ = arena.Take<float>((tiling_.share_groups + 1) * kGroupSums);
     visit_sums_ = arena.Take<float>(kGroupSums);
     gathered_ = arena.Take<float>(tiling_.exchange_cores * 2 * kGroupSums);
-    coefficients_ = arena.Take<float>(2 * kLanes);
-    shift_ = coefficients_;
-    scale_ = coefficients_[kLanes];
     if (!tiling_.weight_is_float) weight_staging_ = arena.Take<T>(tiling_.weight_staging_elems);
     values_.TakeBuffers(weight_staging_);
     AscendC::Duplicate(group_sums_, 0.0f, (tiling_.share_groups + 1) * kGroupSums);

@@ -102,8 +102,7 @@ __aicore__ inline void FinishTree(const LocalTensor<float>& dst, const LocalTens
   if (rest > 0) SumBlocks(dst[full * kBlockLanes], src[full * kLanes], 1, rest, lanes);
 }
 
-// Scratch lanes a row of SumTrees for one of its sources; kTreeSlack more behind each of two
-// levels.
+// Scratch lanes a row of SumTrees for one of its sources; kTreeSlack more in all.
 constexpr int32_t kTreeSlack = kLanes;
 __aicore__ inline int32_t TreeLanes(int32_t blocks) {
   const int32_t left = blocks / StepBlocks(blocks);
@@ -115,7 +114,8 @@ __aicore__ inline int32_t TreeLanes(int32_t blocks) {
 __aicore__ inline void ClimbTrees(const LocalTensor<float>& dst, int32_t apart, int32_t sources,
                                   int32_t rows, int32_t source_rows, int32_t blocks, int32_t lanes,
                                   const LocalTensor<float>& scratch, bool many) {
-  // The last repeat of a level may look past its rows, at lanes that its mask leaves out.
+  // The last repeat of a level may look past its rows, at lanes that its mask leaves out; dst does
+  // not lie there.
   const int32_t second = sources * source_rows * blocks * kBlockLanes + kTreeSlack;
   const int32_t all_rows = (sources - 1) * source_rows + rows;
   int32_t from = 0;
@@ -145,8 +145,8 @@ __aicore__ inline void ClimbTrees(const LocalTensor<float>& dst, int32_t apart, 
 }
 
 // dst[row] = sum over a row of a and, with kPair, dst[apart + row] likewise of b. The sources stay
-// as they are. Scratch holds kSources * TreeLanes a row and 2 * kTreeSlack; kMaxRepeats rows at
-// most. `aligned`: both results start on blocks.
+// as they are. Scratch holds kSources * TreeLanes a row and kTreeSlack; kMaxRepeats rows at most.
+// `aligned`: both results start on blocks.
 template <bool kPair>
 __aicore__ inline void SumTrees(const LocalTensor<float>& dst, int32_t apart,
                                 const LocalTensor<float>& a, const LocalTensor<float>& b,
@@ -208,7 +208,7 @@ __aicore__ inline void SumManyRows(const LocalTensor<float>& dst, const LocalTen
                                    const LocalTensor<float>& b, int32_t rows, int32_t pitch,
                                    const LocalTensor<float>& scratch, int32_t scratch_elems) {
   const int32_t batch =
-      MinOf((scratch_elems - 2 * kTreeSlack) / (kLanes + TreeLanes(kBlockLanes)), kMaxRepeats);
+      MinOf((scratch_elems - kTreeSlack) / (kLanes + TreeLanes(kBlockLanes)), kMaxRepeats);
   for (int32_t row = 0; row < rows; row += batch) {
     const int32_t count = MinOf(rows - row, batch);
     const int32_t at = row * pitch;
@@ -272,7 +272,7 @@ __aicore__ inline void SumRows(const LocalTensor<float>& dst, const LocalTensor<
   }
   if (HasTree(blocks)) {
     const int32_t most =
-        TreeBatch(scratch_elems - 2 * kTreeSlack, TreeLanes(blocks) + (kProduct ? pitch : 0));
+        TreeBatch(scratch_elems - kTreeSlack, TreeLanes(blocks) + (kProduct ? pitch : 0));
     for (int32_t row = 0; most > 0 && row < rows; row += most) {
       const int32_t count = MinOf(rows - row, most);
       const int32_t at = row * pitch;
@@ -316,7 +316,7 @@ __aicore__ inline bool SumRowsAndProducts(const LocalTensor<float>& sums, int32_
   const int32_t width = folded > 0 ? folded : pitch;
   const int32_t kept = folded > 0 ? 2 * folded : (b_is_free ? 0 : pitch);
   const int32_t batch =
-      TreeBatch(scratch_elems - 2 * kTreeSlack, kept + 2 * TreeLanes(width / kBlockLanes));
+      TreeBatch(scratch_elems - kTreeSlack, kept + 2 * TreeLanes(width / kBlockLanes));
   if (batch <= 0) return false;
   for (int32_t row = 0; row < rows; row += batch) {
     const int32_t count = MinOf(rows - row, batch);

@@ -26,13 +26,14 @@ class TileUnits {
     passes_.Init(arena, tiling_);
     const int32_t groups = tiling_.unit_n * tiling_.unit_g;
     const int32_t values = groups * tiling_.channel_pitch;
+    packed_elems_ = RoundUpTo<kBlockLanes>(groups);
+    // No sums of rows lie behind the scratch: the last repeat of a tree may look past its end.
+    coefficients_ = arena.Take<float>(2 * packed_elems_ * kBlockLanes);
     vectors_ = arena.Take<float>(4 * values);
     channel_sums_ = vectors_;
     PlaceVectors(values);
     if (tiling_.S > 1) channel_blocks_ = arena.Take<float>(values * kBlockLanes);
-    packed_elems_ = RoundUpTo<kBlockLanes>(groups);
     packed_ = arena.Take<float>(2 * packed_elems_);
-    coefficients_ = arena.Take<float>(2 * packed_elems_ * kBlockLanes);
     // Lanes between one group's channels and the next group's are read, and only the channels are
     // written.
     if (tiling_.S > 1 && tiling_.D != tiling_.channel_pitch) {
