@@ -25,6 +25,7 @@ DEALT = ("float32", 7, 64, 4096, 8)  # 48 whole groups, and pieces of 8 others
 DEALT_TO_FEW = ("float32", 49, 4, 5000, 1)
 UNEVEN = ("float32", 2, 24, 3000, 2)  # rows of 375 blocks, five a repeat
 ROWS = ("float32", 4, 4096, 64, 4)
+PARTS = ("bfloat16", 2, 48, 30_000, 2)  # of rows, the last one shorter
 NARROW = ("bfloat16", 4, 64, 49, 8)
 SHORT_ROWS = ("float32", 4, 64, 9, 8)
 # Cores whose share ends in another group than it starts in.
@@ -353,9 +354,25 @@ MUTATIONS = (
     dropped(
         "sums of the visit before left in the buffer",
         "piece_sums.h",
-        "AscendC::Duplicate(vectors_, 0.0f, 2 * tiling_.vector_elems);",
+        "if (!SumsByMask()) ClearVectors();",
         CROSSING,
         "values",
+    ),
+    Mutation(
+        "tree of a shorter part filled up with the longer one's sums",
+        "piece_sums.h",
+        "full < zeros_from_ && ",
+        "false && ",
+        PARTS,
+        "values",
+    ),
+    Mutation(
+        "input's copy scaled while it is made",
+        "piece_sums.h",
+        "ToFloat(input, input_data, count);\n      Order();",
+        "ToFloat(input, input_data, count);",
+        PARTS,
+        "race",
     ),
     # cache
     Mutation(

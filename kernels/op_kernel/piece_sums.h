@@ -34,11 +34,10 @@ class PieceSums {
     values_.TakeBuffers(weight_staging_);
     AscendC::Duplicate(group_sums_, 0.0f, (tiling_.share_groups + 1) * kGroupSums);
     AscendC::Duplicate(visit_sums_, 0.0f, kGroupSums);
-    AscendC::Duplicate(vectors_, 0.0f, 2 * tiling_.vector_elems);
     // A tree's step takes all rows that the scratch holds, whether they are there or not.
     if (tiling_.tree_lanes > 0) AscendC::Duplicate(passes_.scratch, 0.0f, tiling_.scratch_elems);
     zeros_from_ = tiling_.tree_lanes;
-    Order();
+    ClearVectors();
   }
 
   // The sums of the core's index-th dealt group, or behind them of the one that it has as a whole.
@@ -87,10 +86,7 @@ class PieceSums {
     visit_ = cursor;
     count_ = 0;
     context_.courier.Reclaim();
-    if (!SumsByMask()) {
-      AscendC::Duplicate(vectors_, 0.0f, 2 * tiling_.vector_elems);
-      Order();
-    }
+    if (!SumsByMask()) ClearVectors();
     values_.OpenStatistics(cursor.group, false);
     if (!tiling_.want_input) return;
     values_.OpenWeight(
@@ -179,6 +175,11 @@ class PieceSums {
   }
 
  private:
+  __aicore__ inline void ClearVectors() {
+    AscendC::Duplicate(vectors_, 0.0f, 2 * tiling_.vector_elems);
+    Order();
+  }
+
   // Whether AddToGroup leaves out lanes behind the visit's values, so that they need not be zero.
   __aicore__ inline bool SumsByMask() const {
     return tiling_.row_pieces == 1 && tiling_.vector_elems <= kLanes;
