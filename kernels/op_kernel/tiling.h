@@ -81,8 +81,7 @@ struct GroupNormGradTiling {
   int32_t rounds;            // kSplitGroup: 1, or more
   int32_t larger_rounds;
   int32_t round_share;  // groups of which a core has pieces in a round; 2 or more
-  int32_t
-      lag;  // pieces by which the second pass is behind the first, in rounds; some cores add to it
+  int32_t lag;          // in rounds: pieces from the first pass to the second, or a few more
   int32_t piece_rows;   // rows of a piece
   int32_t piece_elems;  // elements of a part of a row
   int32_t g_blocks;     // kGroupTiles: cores side by side along G
