@@ -22,7 +22,10 @@ class PieceRounds {
     for (int32_t round = 0; round < tiling_.rounds; ++round) {
       pieces_ += DealingOf(round).share.count;
     }
-    for (Walk* walk : {&loads_.sums, &loads_.writes, &sums_walk_, &writes_walk_}) Open(*walk, 0);
+    Open(sums_walk_, 0);
+    Open(writes_walk_, 0);
+    sum_loads_ = sums_walk_;
+    write_loads_ = writes_walk_;
     LoadUpTo(1);  // before the small loads, so that the memory does not wait for these
     if (pieces_ > 0) {
       sums_.values().Prepare(sums_walk_.cursor, sums_walk_.cursor, sums_walk_.cursor);
@@ -101,7 +104,7 @@ class PieceRounds {
   __aicore__ inline void LoadUpTo(int64_t items) {
     while (loaded_.sums + loaded_.writes < MinOf64(items, 2 * pieces_)) {
       const bool write = WriteIsNext(loaded_);
-      Walk& walk = write ? loads_.writes : loads_.sums;
+      Walk& walk = write ? write_loads_ : sum_loads_;
       if (write && walk.StartsRound()) {
         // The others' sums, if this core has left its own, and those before are added up.
         if (gathering_ || !flags_.HasSignalled(walk.round)) return;
@@ -230,10 +233,8 @@ class PieceRounds {
   PieceSums<T> sums_;
   Ring<T> ring_;
   RoundFlags flags_;
-  struct {
-    Walk sums, writes;
-  } loads_;
-  Walk sums_walk_, writes_walk_;
+  Walk sums_walk_, writes_walk_;  // the pieces to add up and to write
+  Walk sum_loads_, write_loads_;  // and to load for it
   Progress loaded_, done_;
   int64_t pieces_ = 0;  // of this core
   int64_t lag_;         // pieces by which the second pass is behind the first
