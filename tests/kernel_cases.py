@@ -140,12 +140,25 @@ def size_cases() -> Iterator[Case]:
         yield Case("trees of parts of rows of unequal length", (1, 12, 9999, 2), dtype, cores=3)
         yield Case("trees up to the end of the scratch", (4, 22, 1000, 2), dtype, cores=3)
         yield Case("weight of a visit inside a block", (8, 15, 4096, 3), dtype, cores=3)
+        yield Case("rounds", (1, 60, 40_000, 6), dtype, soc="Ascend910B4")
         yield Case("groups of many short rows", (2, 4096, 9, 2), dtype)
         yield Case("shares that end in another group", (3, 10_006, 2, 2), dtype)
         yield Case("shares that end in another group", (7, 3001, 64, 1), dtype)
         yield Case("groups of one channel", (3, 257, 64, 257), dtype)
         yield Case("many groups a tile", (16, 256, 49, 32), dtype)
         yield Case("many groups a core", (64, 512, 1, 256), dtype)
+
+
+def round_cases() -> Iterator[Case]:
+    """Rounds with a few of a group's pieces a core, with several groups a core, and cores without pieces in some."""
+    for shape, soc, cores in (
+        ((1, 40, 32_026, 10), A2, None),
+        ((8, 12, 16_000, 4), A2, 5),
+        ((1, 60, 20_000, 6), A2, 7),
+        ((4, 16, 30_000, 2), "Ascend950", 3),
+        ((1, 24, 20_000, 12), "Ascend910B4", 3),
+    ):
+        yield Case("rounds", shape, soc=soc, cores=cores)
 
 
 def variant_cases() -> Iterator[Case]:
@@ -156,6 +169,7 @@ def variant_cases() -> Iterator[Case]:
         Case("streamed", (6, 16, 3136, 2), cores=3),
         Case("whole and dealt", (7, 22, 5000, 2), cores=3),
         Case("split", (2, 24, 3000, 2)),
+        Case("rounds", (1, 12, 21_462, 4), cores=2),
         Case("parts of rows", (1, 6, 30_000, 2)),
         Case("split lanes", (2, 9001, 1, 1)),
     ]
@@ -191,7 +205,7 @@ def empty_cases() -> Iterator[Case]:
 def cases() -> list[Case]:
     """The whole table, each case once."""
     table: dict[str, Case] = {}
-    for source in (lane_cases, ub_cases, size_cases, variant_cases, empty_cases):
+    for source in (lane_cases, ub_cases, size_cases, round_cases, variant_cases, empty_cases):
         for case in source():
             table.setdefault(case.id, case)
     return list(table.values())

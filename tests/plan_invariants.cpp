@@ -84,31 +84,64 @@ void CheckTiles(const Problem& p, const Plan& plan) {
   }
 }
 
+// The dealt pieces of a core in one round, numbered from the first of the round's groups.
+struct Dealt {
+  int64_t first_piece;  // of the round, among all pieces
+  int64_t base, larger;
+  int64_t position;  // of the core among the shares
+  Range share;
+};
+
+int64_t GroupsBefore(const GroupNormGradTiling& t, const Plan& plan, int64_t round) {
+  if (t.rounds == 1) return plan.blocks * t.whole_groups;
+  return ShareOf(round, t.round_groups, t.larger_rounds).first;
+}
+
+Dealt DealtTo(const Plan& plan, int64_t core, int64_t round) {
+  const GroupNormGradTiling& t = plan.tiling;
+  const bool late = t.rounds > 1 && round >= t.larger_rounds;
+  Dealt dealt{GroupsBefore(t, plan, round) * t.group_pieces,
+              late ? t.late_per_core : t.per_core,
+              late ? t.late_larger_cores : t.larger_cores,
+              core,
+              {0, 0}};
+  const int64_t larger = std::min<int64_t>(round, t.larger_rounds);
+  const int64_t before = larger * t.larger_cores + (round - larger) * t.late_larger_cores;
+  if (t.rounds > 1) dealt.position = (core + plan.blocks * t.rounds - before) % plan.blocks;
+  dealt.share = ShareOf(dealt.position, dealt.base, dealt.larger);
+  return dealt;
+}
+
 // Walks the pieces of all cores as the kernel numbers them and marks each (row, part of a row);
 // every one must be marked once.
 void MarkPieces(const Problem& p, const Plan& plan) {
   const GroupNormGradTiling& t = plan.tiling;
   const bool split = plan.schedule == Schedule::kSplitGroup;
   const int64_t rows = p.N * p.C;
-  const int64_t first_dealt = plan.blocks * t.whole_groups * t.group_pieces;
   if (rows > kMaxMarks || rows * t.row_pieces > kMaxMarks) return;
   std::vector<int> marks(static_cast<size_t>(rows * t.row_pieces));
+  const auto mark_piece = [&](int64_t piece) {
+    const int64_t group = piece / t.group_pieces;
+    const int64_t within = piece % t.group_pieces;
+    if (t.row_pieces > 1) {
+      ++marks.at(static_cast<size_t>(group * p.D() * t.row_pieces + within));
+      return;
+    }
+    const int64_t first = within * t.piece_rows;
+    for (int64_t row = first; row < std::min(p.D(), first + t.piece_rows); ++row) {
+      ++marks.at(static_cast<size_t>(group * p.D() + row));
+    }
+  };
   for (int64_t core = 0; core < plan.blocks; ++core) {
-    Range share = ShareOf(core, t.per_core, t.larger_cores);
-    if (!split) share = {share.first * t.group_pieces, share.count * t.group_pieces};
-    if (split) share.first += first_dealt;
-    const int64_t whole = t.whole_groups * t.group_pieces;
-    for (int64_t i = -whole; i < share.count; ++i) {
-      const int64_t piece = i < 0 ? (core + 1) * whole + i : share.first + i;
-      const int64_t group = piece / t.group_pieces;
-      const int64_t within = piece % t.group_pieces;
-      if (t.row_pieces > 1) {
-        ++marks.at(static_cast<size_t>(group * p.D() * t.row_pieces + within));
-        continue;
-      }
-      const int64_t first = within * t.piece_rows;
-      for (int64_t row = first; row < std::min(p.D(), first + t.piece_rows); ++row) {
-        ++marks.at(static_cast<size_t>(group * p.D() + row));
+    Range whole{core * t.whole_groups, t.whole_groups};
+    if (!split) whole = ShareOf(core, t.per_core, t.larger_cores);
+    for (int64_t i = 0; i < whole.count * t.group_pieces; ++i) {
+      mark_piece(whole.first * t.group_pieces + i);
+    }
+    for (int64_t round = 0; split && round < t.rounds; ++round) {
+      const Dealt dealt = DealtTo(plan, core, round);
+      for (int64_t i = 0; i < dealt.share.count; ++i) {
+        mark_piece(dealt.first_piece + dealt.share.first + i);
       }
     }
   }
@@ -133,6 +166,51 @@ void CheckTrees(const Problem& p, const GroupNormGradTiling& t) {
   Expect(row <= t.work_elems || t.work_elems % 64 == 0, "units of a part are whole repeats");
 }
 
+void CheckRounds(const Problem& p, const Plan& plan) {
+  const GroupNormGradTiling& t = plan.tiling;
+  const int64_t groups = p.N * p.G;
+  Expect(plan.schedule == Schedule::kSplitGroup && p.output_mask[0] && t.whole_groups == 0,
+         "rounds are of split groups");
+  Expect(t.rounds <= group_norm_grad::kMaxRounds && t.rounds <= groups,
+         "no more rounds than flags and groups");
+  Expect(groups <= group_norm_grad::kStatisticsWindow && t.weight_pitch > 0,
+         "statistics and weight are there as a whole");
+  Expect(!t.halves && t.spare_slots == 0, "every slot has whole pieces");
+  ExpectShares(t.rounds, t.round_groups, t.larger_rounds, groups);
+  int64_t most = 0, least = groups * t.group_pieces;
+  for (int64_t core = 0; core < plan.blocks; ++core) {
+    int64_t count = 0;
+    for (int64_t round = 0; round < t.rounds; ++round) {
+      const Range share = DealtTo(plan, core, round).share;
+      Expect(share.count <= t.lag, "a round is added up before its second pass");
+      count += share.count;
+    }
+    most = std::max(most, count);
+    least = std::min(least, count);
+  }
+  Expect(most - least <= 1, "the larger shares of the rounds go round the cores");
+}
+
+// What a core exchanges about its dealt groups.
+void CheckExchange(const Plan& plan, int64_t core, int64_t round) {
+  const GroupNormGradTiling& t = plan.tiling;
+  const Dealt dealt = DealtTo(plan, core, round);
+  const Range& share = dealt.share;
+  if (share.count == 0) return;
+  const int64_t first = share.first / t.group_pieces;
+  const int64_t last = (share.first + share.count - 1) / t.group_pieces;
+  int64_t sharing = 0;
+  for (int64_t other = 0; other < plan.blocks; ++other) {
+    const Range theirs = ShareOf(other, dealt.base, dealt.larger);
+    sharing += theirs.first < (last + 1) * t.group_pieces &&
+               theirs.first + theirs.count > first * t.group_pieces;
+  }
+  const int64_t room = t.rounds > 1 ? t.round_share : t.share_groups;
+  Expect(sharing <= t.exchange_cores, "and for what the cores beside it leave");
+  Expect(last - first < room && room >= 2 && t.share_groups >= room * t.rounds,
+         "a core has room for its groups' sums");
+}
+
 void CheckPieces(const Problem& p, const Plan& plan) {
   const GroupNormGradTiling& t = plan.tiling;
   const bool split = plan.schedule == Schedule::kSplitGroup;
@@ -140,7 +218,9 @@ void CheckPieces(const Problem& p, const Plan& plan) {
   Expect(t.whole_groups >= 0 && t.whole_groups <= group_norm_grad::kStatisticsWindow / 2,
          "statistics of whole groups fit beside those of dealt ones");
   const int64_t dealt = groups - plan.blocks * t.whole_groups;
-  if (t.whole_groups == 0) {
+  if (t.rounds > 1) {
+    CheckRounds(p, plan);
+  } else if (t.whole_groups == 0) {
     ExpectShares(plan.blocks, t.per_core, t.larger_cores, split ? dealt * t.group_pieces : groups);
   } else {
     Expect(split && p.output_mask[0] && dealt > 0 && dealt < plan.blocks,
@@ -199,21 +279,9 @@ void CheckPieces(const Problem& p, const Plan& plan) {
   }
   if (split && p.output_mask[0]) {
     for (int64_t core = 0; core < plan.blocks; ++core) {
-      const Range share = ShareOf(core, t.per_core, t.larger_cores);
-      if (share.count == 0) continue;  // whole groups only
-      const int64_t first = share.first / t.group_pieces;
-      const int64_t last = (share.first + share.count - 1) / t.group_pieces;
-      int64_t sharing = 0;
-      for (int64_t other = 0; other < plan.blocks; ++other) {
-        const Range theirs = ShareOf(other, t.per_core, t.larger_cores);
-        sharing += theirs.first < (last + 1) * t.group_pieces &&
-                   theirs.first + theirs.count > first * t.group_pieces;
-      }
-      Expect(sharing <= t.exchange_cores, "and for what the cores beside it leave");
-      Expect(last - first < t.share_groups && t.share_groups >= 2,
-             "a core has room for its groups' sums");
+      for (int64_t round = 0; round < t.rounds; ++round) CheckExchange(plan, core, round);
     }
-    Expect(t.partial_offset >= plan.blocks * 2 * group_norm_grad::kGroupSums,
+    Expect(t.partial_offset >= plan.blocks * t.rounds * 2 * group_norm_grad::kGroupSums,
            "and for their exchange");
   }
 }
@@ -319,7 +387,9 @@ int main(int argc, char** argv) {
     const Platform platform = random.NextPlatform();
     try {
       const Plan plan = group_norm_grad::MakePlan(p, platform);
-      ++schedules[plan.tiling.whole_groups > 0 ? "whole and dealt groups" : Name(plan.schedule)];
+      ++schedules[plan.tiling.whole_groups > 0 ? "whole and dealt groups"
+                  : plan.tiling.rounds > 1     ? "groups in rounds"
+                                               : Name(plan.schedule)];
       Check(p, platform, plan);
     } catch (const std::exception& error) {
       std::printf("problem %" PRId64 ": N=%" PRId64 " C=%" PRId64 " S=%" PRId64 " G=%" PRId64

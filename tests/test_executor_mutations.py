@@ -23,6 +23,7 @@ SPARE = ("float32", 12, 64, 3136, 8)  # a slot takes the next group's first piec
 SPLIT = ("float32", 1, 64, 4096, 2)
 DEALT = ("float32", 7, 64, 4096, 8)  # 48 whole groups, and pieces of 8 others
 DEALT_TO_FEW = ("float32", 49, 4, 5000, 1)
+ROUNDS = ("float32", 1, 40, 32_026, 10)
 UNEVEN = ("float32", 2, 24, 3000, 2)  # rows of 375 blocks, five a repeat
 ROWS = ("float32", 4, 4096, 64, 4)
 PARTS = ("bfloat16", 2, 48, 30_000, 2)  # of rows, the last one shorter
@@ -137,11 +138,73 @@ MUTATIONS = (
     Mutation(
         "no SyncAll between the passes of a split group",
         "piece_walk.h",
-        "AscendC::SyncAll();\n    const int64_t",
-        "const int64_t",
+        "AscendC::SyncAll();\n    const Dealing",
+        "const Dealing",
         SPLIT,
         "race",
         "no SyncAll",
+    ),
+    dropped(
+        "sums of a round read without waiting for the other cores",
+        "piece_rounds.h",
+        "flags_.Wait(walk.round);",
+        ROUNDS,
+        "race",
+        "between them",
+    ),
+    Mutation(
+        "a round signalled before its sums are stored",
+        "piece_rounds.h",
+        "if (last) LeaveSums(walk);",
+        "if (last) { flags_.Signal(walk.round); LeaveSums(walk); }",
+        ROUNDS,
+        "race",
+        "between them",
+    ),
+    Mutation(
+        "a round signalled by the load pipe",
+        "round_flags.h",
+        "CrossCoreSetFlag<kAllVectorCores, PIPE_MTE3>",
+        "CrossCoreSetFlag<kAllVectorCores, PIPE_MTE2>",
+        ROUNDS,
+        "race",
+        "between them",
+    ),
+    Mutation(
+        "one flag for all rounds' waits",
+        "round_flags.h",
+        "CrossCoreWaitFlag<kAllVectorCores, PIPE_MTE2>(static_cast<uint16_t>(waited_))",
+        "CrossCoreWaitFlag<kAllVectorCores, PIPE_MTE2>(0)",
+        ROUNDS,
+        "sync",
+        "CrossCoreWaitFlag(0)",
+    ),
+    Mutation(
+        "the last round never waited for",
+        "round_flags.h",
+        "waited_ <= round",
+        "waited_ < round",
+        ROUNDS,
+        "sync",
+        "is never waited for",
+    ),
+    Mutation(
+        "a round that one core does not signal",
+        "piece_rounds.h",
+        "if (last) flags_.Signal(walk.round - 1);",
+        "if (last && context_.core != 3) flags_.Signal(walk.round - 1);",
+        ROUNDS,
+        "sync",
+        "the launch never returns",
+    ),
+    Mutation(
+        "sums of a round added to those of the one before",
+        "piece_rounds.h",
+        "return walk.round * tiling_.round_share;",
+        "return 0;",
+        ROUNDS,
+        "race",
+        "no MTE3_V flag",
     ),
     dropped(
         "no SyncAll on cores without dealt pieces",

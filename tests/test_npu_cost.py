@@ -73,7 +73,6 @@ EXPLAINED = {  # what kernels/README.md says the kernel does not keep, and why; 
     ("accept_8_256_784", "fp32", "Ascend910B1"): {TIME},
     ("accept_64_512_49", "fp32", "Ascend910B1"): {TIME},
     ("accept_1_256_15200", "fp32", "Ascend910B1"): {TIME},
-    ("accept_1_256_15200", "fp32", "Ascend910B4"): {TIME},
     ("accept_1_256_15200", "bf16", "Ascend910B1"): {TIME},
     ("accept_1_256_15200", "bf16", "Ascend910B4"): {TIME},
     ("accept_1_128_262144", "bf16", "Ascend910B1"): {TIME},

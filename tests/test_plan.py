@@ -54,6 +54,7 @@ def test_promises_hold_on_random_problems(invariants: Path, seed: int) -> None:
         "streamed group",
         "split group",
         "whole and dealt groups",
+        "groups in rounds",
         "zero fill",
         "nothing",
     ):
@@ -109,4 +110,21 @@ def test_a_mixed_launch_has_a_workspace() -> None:
 
 def test_the_tiling_is_small() -> None:
     """It is copied to every core at every launch."""
-    assert plan((1, 1, 1, 1))["tiling_bytes"] <= 320
+    assert plan((1, 1, 1, 1))["tiling_bytes"] <= 352
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "options"),
+    [
+        ((1, 40, 32_026, 10), "float32", {}),
+        ((1, 60, 40_000, 6), "bfloat16", {"soc": "Ascend910B4"}),
+        ((8, 12, 16_000, 4), "float32", {"vector_cores": 5}),
+    ],
+    ids=str,
+)
+def test_few_large_groups_are_split_in_rounds(
+    shape: tuple[int, int, int, int], dtype: str, options: dict[str, Any]
+) -> None:
+    """The problems by which the kernel's rounds are tried have some."""
+    assert plan(shape, dtype, **options)["rounds"] > 1
+    assert plan(shape, dtype, **options, output_mask=[False, True, True])["rounds"] == 1

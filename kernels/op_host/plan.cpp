@@ -69,7 +69,7 @@ int64_t MulOrThrow(int64_t a, int64_t b) {
 void PlanWorkspace(const Sizes& sizes, int64_t rows, Candidate& chosen) {
   GroupNormGradTiling& tiling = chosen.tiling;
   const bool exchanges = tiling.schedule == Schedule::kSplitGroup && tiling.want_input;
-  const int64_t exchange = exchanges ? chosen.blocks * 2 * int64_t{kGroupSums} : 0;
+  const int64_t exchange = exchanges ? chosen.blocks * tiling.rounds * 2 * int64_t{kGroupSums} : 0;
   tiling.partial_offset = RoundUp(exchange, kAlignElems);
   if (sizes.WantSums() && !tiling.sums_are_final) {
     const int64_t values =
@@ -121,6 +121,7 @@ GroupNormGradTiling CommonTiling(const Sizes& sizes) {
   tiling.G = problem.G;
   tiling.D = problem.D();
   tiling.row_pieces = 1;
+  tiling.rounds = 1;
   tiling.neg_inv_group_elems =
       sizes.group_elems > 0 ? static_cast<float>(-1.0 / static_cast<double>(sizes.group_elems)) : 0;
   tiling.stat_is_float = problem.stat_dtype == DType::kFloat32;

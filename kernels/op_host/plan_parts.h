@@ -49,6 +49,16 @@ struct CostRates {
   static constexpr double kRereadRisk = 0.1;
   static constexpr double kShallowRing =
       0.15;  // two slots only: loads wait for stores now and then
+  // Groups in rounds against one exchange: rates in GB/s and times in ns, as the executor's model
+  // has them for 2201.
+  static constexpr double kHbmEfficiency = 0.83;
+  static constexpr double kCoreHbmRate = 43;
+  static constexpr double kCoreL2Rate = 118;
+  static constexpr double kCoreWriteRate = 51;
+  static constexpr double kSyncNs = 1500;
+  static constexpr double kRoundNs = 650;       // the sums' way out and in, and their visit's end
+  static constexpr double kRoundsLoss = 1.06;   // of two kinds of loads in one queue
+  static constexpr double kMeanExtraLag = 1.5;  // pieces
 };
 
 struct Sizes {

@@ -26,8 +26,10 @@ constexpr int64_t kWideScratch = 5376;    // float32: beside them the products o
 constexpr int64_t kMaxVectorElems = 512;
 constexpr int64_t kMaxShareGroups = 32;  // whose sums a core keeps between the passes
 constexpr int64_t kMaxWholeGroups = kStatisticsWindow / 2;  // before dealt ones
-constexpr int64_t kMaxLanePiece = 2048;                     // channels of a piece when S is 1
-constexpr int64_t kMaxWholeWeight = 1024;                   // values, each group's on a block
+constexpr int64_t kLeastLag = 2;              // pieces between a round's sums and its second pass
+constexpr int64_t kMaxRoundPieces = 1 << 30;  // of all groups: the lag is counted in 32 bits
+constexpr int64_t kMaxLanePiece = 2048;       // channels of a piece when S is 1
+constexpr int64_t kMaxWholeWeight = 1024;     // values, each group's on a block
 
 int64_t UbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
   const int64_t values = tiling.vector_elems;
@@ -228,6 +230,81 @@ bool WantsSpareSlot(const Sizes& sizes, const GroupNormGradTiling& cut) {
          cut.group_pieces % (cut.slots - 1) == 0;
 }
 
+// A core's time in ns for the pieces that are dealt to it, with one exchange or in rounds.
+struct DealtTimes {
+  double one_exchange;
+  double in_rounds;
+};
+
+DealtTimes TimesOf(const Sizes& sizes, const GroupNormGradTiling& tiling, double pieces,
+                   double piece_bytes) {
+  const Platform& platform = sizes.platform;
+  const double cores = platform.vector_cores;
+  const double reads = static_cast<double>(sizes.reads) * piece_bytes;
+  const double hbm =
+      std::min(CostRates::kCoreHbmRate, platform.hbm_gb_per_s * CostRates::kHbmEfficiency / cores);
+  const double l2 = std::min(CostRates::kCoreL2Rate, platform.l2_gb_per_s / cores);
+  const double write = piece_bytes / std::min(CostRates::kCoreWriteRate, l2);
+  const double vector = sizes.IsFloat() ? 0
+                                        : VectorBytes(piece_bytes, tiling) /
+                                              CostRates::kCycleBytes * 1000 / platform.clock_mhz;
+  const double second_vector = (1 - CostRates::kFirstPassShare) * vector;
+  const double data = static_cast<double>(sizes.groups) * static_cast<double>(sizes.group_elems) *
+                      static_cast<double>(sizes.reads * sizes.element_bytes);
+  const double again = reads / (data > static_cast<double>(platform.l2_bytes) ? hbm : l2) *
+                       (1 - std::min(1.0, tiling.slots / pieces));
+  const double second = tiling.slots == 2 ? again + write : std::max(again, write);
+  const double one_exchange =
+      pieces * (std::max(reads / hbm, vector - second_vector) + std::max(second, second_vector)) +
+      CostRates::kSyncNs;
+  const double loads = CostRates::kRoundsLoss * (reads / CostRates::kCoreHbmRate + reads / l2);
+  const double behind = tiling.lag + CostRates::kMeanExtraLag;
+  const double in_rounds = std::max(pieces * std::max(reads / hbm, loads) +
+                                        behind * std::max({reads / l2, write, second_vector}),
+                                    pieces * CostRates::kRoundsLoss * vector) +
+                           tiling.rounds * CostRates::kRoundNs;
+  return {one_exchange, in_rounds};
+}
+
+// All groups in rounds, each dealt to all cores, instead of all at once as in `split`. Statistics
+// of all groups and the whole weight must have room, as the two passes are in different groups.
+void ConsiderRounds(const Sizes& sizes, const Candidate& split, double piece_bytes,
+                    std::optional<Candidate>& best) {
+  const int64_t cores = sizes.platform.vector_cores;
+  const GroupNormGradTiling& cut = split.tiling;
+  const int64_t pieces = SaturatingMul(sizes.groups, cut.group_pieces);
+  const bool in_place = cut.weight_pitch > 0 && sizes.groups <= kStatisticsWindow;
+  if (!sizes.WantInput() || !in_place || pieces > kMaxRoundPieces) return;
+  const int64_t most_rounds = std::min<int64_t>(kMaxRounds, sizes.groups);
+  for (int64_t rounds = 2; rounds <= most_rounds; ++rounds) {
+    Candidate candidate = split;
+    GroupNormGradTiling& tiling = candidate.tiling;
+    candidate.blocks = static_cast<int32_t>(cores);
+    tiling.rounds = static_cast<int32_t>(rounds);
+    tiling.round_groups = sizes.groups / rounds;
+    tiling.larger_rounds = static_cast<int32_t>(sizes.groups % rounds);
+    const int64_t late = tiling.round_groups * cut.group_pieces;
+    const int64_t most = tiling.larger_rounds > 0 ? late + cut.group_pieces : late;
+    tiling.per_core = most / cores;
+    tiling.larger_cores = most % cores;
+    tiling.late_per_core = late / cores;
+    tiling.late_larger_cores = late % cores;
+    const int64_t load = CeilDiv(most, cores);
+    tiling.lag = static_cast<int32_t>(load + kLeastLag);
+    tiling.round_share = static_cast<int32_t>((load - 1) / cut.group_pieces + 2);
+    tiling.share_groups = static_cast<int32_t>(rounds * tiling.round_share);
+    tiling.exchange_cores = static_cast<int32_t>(
+        std::min(cores, 2 * ((cut.group_pieces - 1) / std::max<int64_t>(1, late / cores) + 2)));
+    if (sizes.IsFloat()) tiling.scratch_elems = static_cast<int32_t>(kWideScratch);
+    if (!FitRing(sizes, tiling)) continue;
+    tiling.halves = false;
+    const DealtTimes times =
+        TimesOf(sizes, tiling, static_cast<double>(CeilDiv(pieces, cores)), piece_bytes);
+    candidate.cost *= times.in_rounds / times.one_exchange;
+    Keep(best, candidate);
+  }
+}
+
 // The ways to deal out the pieces that the tiling describes.
 void ConsiderCut(const Sizes& sizes, const GroupNormGradTiling& cut, double mean_piece_elems,
                  std::optional<Candidate>& best) {
@@ -261,6 +338,7 @@ void ConsiderCut(const Sizes& sizes, const GroupNormGradTiling& cut, double mean
     split.cost *= 1 + CostRates::kRereadRisk;
   }
   Keep(best, split);
+  ConsiderRounds(sizes, split, piece_bytes, best);
   const int64_t whole = sizes.groups / cores;
   const int64_t left = (sizes.groups - whole * cores) * cut.group_pieces;
   if (!sizes.WantInput() || whole == 0 || left == 0 || whole > kMaxWholeGroups) return;

@@ -4,6 +4,7 @@
 
 #include "finish.h"
 #include "group_tiles.h"
+#include "piece_rounds.h"
 #include "piece_walk.h"
 
 namespace group_norm_grad {
@@ -18,6 +19,11 @@ __aicore__ inline void RunFirstStage(Context<T>& context) {
     }
     case Schedule::kStreamedGroup:
     case Schedule::kSplitGroup: {
+      if (context.tiling.rounds > 1) {
+        PieceRounds<T> schedule(context);
+        schedule.Process();
+        break;
+      }
       PieceWalk<T> schedule(context);
       schedule.Process();
       break;

@@ -4,7 +4,7 @@
 // whole rows of a group, or a part of one row; with S = 1 it is a run of channels.
 #pragma once
 
-#include "piece_sums.h"
+#include "piece_order.h"
 
 namespace group_norm_grad {
 
@@ -23,10 +23,11 @@ class PieceWalk {
         split ? Share{context_.core * tiling_.whole_groups, tiling_.whole_groups} : share;
     first_dealt_ = split ? AscendC::GetBlockNum() * tiling_.whole_groups : tiling_.N * tiling_.G;
     dealt_count_ = split ? share.count : 0;
-    dealt_ = CursorAt(split ? share.first : 0);
+    dealt_ = CursorAt(tiling_, first_dealt_, split ? share.first : 0);
     whole_ = {groups.first, 0, 0};
     whole_count_ = groups.count * tiling_.group_pieces;
-    if (dealt_count_ > 0) last_dealt_ = CursorAt(share.first + dealt_count_ - 1);
+    if (dealt_count_ > 0)
+      last_dealt_ = CursorAt(tiling_, first_dealt_, share.first + dealt_count_ - 1);
     dealt_first_ =
         whole_count_ > 0 && dealt_count_ > 0 && context_.core >= tiling_.dealt_first_core;
     const bool whole_first = whole_count_ > 0 && !dealt_first_;
@@ -74,7 +75,7 @@ class PieceWalk {
       if (tiling_.spare_slots > 0) turn = ring_.Step(slot, direction_);
       sums_.MakeCoefficients(group, sums_.group_sums(tiling_.share_groups));
       sums_.ClearGroup(tiling_.share_groups);
-      Retreat(cursor);
+      Retreat(tiling_, cursor);
       WriteGradInput(cursor, pieces, slot, more, tiling_.spare_slots);
       slot_ = turn;
       direction_ = -direction_;
@@ -96,25 +97,12 @@ class PieceWalk {
     } else {
       sums_.StartGroups(cursor.group, 0);
       slot = SumPieces(cursor, dealt_count_, slot_, 0);
-      Retreat(cursor);
+      Retreat(tiling_, cursor);
     }
     if (!tiling_.want_input) return;
     ExchangeSums(cursor.group);
     exchanged_ = true;
     WriteGradInput(cursor, dealt_count_, slot, 0, 0);
-  }
-
-  // The place of a piece that is dealt out.
-  __aicore__ inline PieceCursor CursorAt(int64_t piece) const {
-    const int64_t group =
-        piece / tiling_.group_pieces;  // once a core: only the core knows its index
-    const int64_t within = piece - group * tiling_.group_pieces;
-    PieceCursor cursor{first_dealt_ + group, within * tiling_.piece_rows, 0};
-    if (tiling_.row_pieces > 1) {
-      cursor.row = within / tiling_.row_pieces;
-      cursor.piece = within - cursor.row * tiling_.row_pieces;
-    }
-    return cursor;
   }
 
   __aicore__ inline void Preload(int32_t slot, int32_t direction, int32_t count) {
@@ -150,7 +138,7 @@ class PieceWalk {
                   ring_.input(slot)[at]);
       }
       if (i + ring_.slots() < pieces + more) LoadAhead(slot);
-      Advance(cursor);
+      Advance(tiling_, cursor);
     }
     sums_.FinishVisit();
     return slot;
@@ -164,7 +152,7 @@ class PieceWalk {
     const int32_t kept = ring_.slots() - spare;
     const int32_t taken = spare > 0 ? ring_.Step(slot, direction_) : -1;
     PieceCursor back = cursor;
-    for (int32_t i = 0; i < kept && i < pieces; ++i) Retreat(back);
+    for (int32_t i = 0; i < kept && i < pieces; ++i) Retreat(tiling_, back);
     int64_t group = -1;
     for (int64_t i = pieces - 1; i >= 0; --i) {
       const bool reloaded = i + kept < pieces || (dealt_first_ && exchanged_);
@@ -191,11 +179,11 @@ class PieceWalk {
       WriteRows(cursor, sums_.RowsOf(shape, rows), slot, 0, reloaded);
       if (i >= kept) {
         Load(back, slot, Half::kNone);
-        Retreat(back);
+        Retreat(tiling_, back);
       } else if (ring_.slots() - 1 - i < more) {
         LoadAhead(slot);
       }
-      Retreat(cursor);
+      Retreat(tiling_, cursor);
       slot = ring_.Step(slot, -direction_);
       if (slot == taken) slot = ring_.Step(slot, -direction_);
     }
@@ -227,75 +215,23 @@ class PieceWalk {
     courier.AfterStore();
     courier.Reclaim();
     AscendC::SyncAll();
-    const int64_t first_core = FirstCoreOf(dealt_.group);
-    const int64_t last_core = LastCoreOf(last_group);
+    const Dealing dealing{first_dealt_, context_.core, tiling_.per_core, tiling_.larger_cores, {}};
+    const int64_t first_core = dealing.FirstOf(tiling_, dealt_.group);
+    const int64_t last_core = dealing.LastOf(tiling_, last_group);
     const int32_t count = static_cast<int32_t>(last_core - first_core + 1) * 2 * kGroupSums;
     courier.BeforeLoad();
     LoadRows<float>(sums_.gathered(), context_.workspace, first_core * 2 * kGroupSums,
                     {1, count, count, count});
     courier.AfterLoad();
     if (first_core < context_.core || last == 0) {
-      AddUp(0, 0, static_cast<int32_t>(LastCoreOf(dealt_.group) - first_core));
+      AddUpGroup(sums_.group_sums(0), sums_.gathered(), 0,
+                 static_cast<int32_t>(dealing.LastOf(tiling_, dealt_.group) - first_core));
     }
     if (last > 0) {
-      AddUp(last, static_cast<int32_t>(context_.core - first_core),
-            static_cast<int32_t>(last_core - first_core));
+      AddUpGroup(sums_.group_sums(last), sums_.gathered(),
+                 static_cast<int32_t>(context_.core - first_core),
+                 static_cast<int32_t>(last_core - first_core));
     }
-  }
-
-  // A group that starts in the first of these cores is that core's last one, and the others' first.
-  __aicore__ inline void AddUp(int32_t index, int32_t first_core, int32_t last_core) {
-    const LocalTensor<float> total = sums_.group_sums(index);
-    const LocalTensor<float>& gathered = sums_.gathered();
-    AscendC::Adds(total, gathered[(2 * first_core + 1) * kGroupSums], 0.0f, kGroupSums);
-    Order();
-    for (int32_t core = first_core + 1; core <= last_core; ++core) {
-      AscendC::Add(total, total, gathered[2 * core * kGroupSums], kGroupSums);
-      Order();
-    }
-  }
-
-  __aicore__ inline int64_t FirstCoreOf(int64_t group) const {
-    int64_t core = context_.core;
-    const int64_t begin = (group - first_dealt_) * tiling_.group_pieces;
-    while (ShareOf(core, tiling_.per_core, tiling_.larger_cores).first > begin) --core;
-    return core;
-  }
-
-  __aicore__ inline int64_t LastCoreOf(int64_t group) const {
-    int64_t core = context_.core;
-    const int64_t end = (group - first_dealt_ + 1) * tiling_.group_pieces;
-    while (core + 1 < AscendC::GetBlockNum() &&
-           ShareOf(core + 1, tiling_.per_core, tiling_.larger_cores).first < end) {
-      ++core;
-    }
-    return core;
-  }
-
-  __aicore__ inline void Advance(PieceCursor& cursor) const {
-    if (tiling_.row_pieces > 1) {
-      if (++cursor.piece < tiling_.row_pieces) return;
-      cursor.piece = 0;
-      ++cursor.row;
-    } else {
-      cursor.row += tiling_.piece_rows;
-    }
-    if (cursor.row < tiling_.D) return;
-    cursor.row = 0;
-    ++cursor.group;
-  }
-
-  __aicore__ inline void Retreat(PieceCursor& cursor) const {
-    if (tiling_.row_pieces > 1) {
-      if (--cursor.piece >= 0) return;
-      cursor.piece = tiling_.row_pieces - 1;
-      --cursor.row;
-    } else {
-      cursor.row -= tiling_.piece_rows;
-    }
-    if (cursor.row >= 0) return;
-    cursor.row = tiling_.last_row;
-    --cursor.group;
   }
 
   // The next of the core's pieces: those of its groups, then the dealt ones. If it adds these up
@@ -303,9 +239,9 @@ class PieceWalk {
   __aicore__ inline void LoadAhead(int32_t slot) {
     Load(ahead_, slot, backwards_ ? Half::kNone : HalfOf(ahead_, sums_.ShapeOf(ahead_)));
     if (backwards_) {
-      Retreat(ahead_);
+      Retreat(tiling_, ahead_);
     } else {
-      Advance(ahead_);
+      Advance(tiling_, ahead_);
     }
     if (--ahead_count_ != 0) return;
     if (dealt_ahead_) {

@@ -25,6 +25,7 @@ constexpr int32_t kMaxHalvedSlots = 3;
 constexpr int32_t kGroupSums = 16;
 // Groups of a walk over pieces whose mean and rstd are loaded together.
 constexpr int32_t kStatisticsWindow = 32;
+constexpr int32_t kMaxRounds = 8;          // each has a flag between cores
 constexpr int32_t kBankGroupsBytes = 512;  // of the unified buffer: once round the bank groups
 
 // Lengths are in elements; a pitch is a length that ends on a 32-byte boundary. Names: N, C, S, G,
@@ -43,6 +44,10 @@ struct GroupNormGradTiling {
   // more.
   int64_t per_core;
   int64_t larger_cores;
+  // In rounds: those of the first larger_rounds; of the others.
+  int64_t late_per_core;
+  int64_t late_larger_cores;
+  int64_t round_groups;  // kSplitGroup: of a round; the first larger_rounds take one more
   int64_t whole_groups;  // kSplitGroup: that every core streams before; the other groups are dealt
   int64_t group_pieces;  // pieces of a group
   int64_t row_pieces;    // pieces of a channel's row; above 1 a piece is a part of one row
@@ -76,9 +81,13 @@ struct GroupNormGradTiling {
   int32_t weight_pitch;  // of a group's weight when all of it is there; else 0
   int32_t weight_staging_elems;
   int32_t dealt_first_core;  // with whole_groups: from there on cores start with their dealt pieces
-  int32_t piece_rows;        // rows of a piece
-  int32_t piece_elems;       // elements of a part of a row
-  int32_t g_blocks;          // kGroupTiles: cores side by side along G
+  int32_t rounds;            // kSplitGroup: 1, or more
+  int32_t larger_rounds;
+  int32_t round_share;  // groups of which a core has pieces in a round; 2 or more
+  int32_t lag;          // in rounds: pieces from the first pass to the second, or a few more
+  int32_t piece_rows;   // rows of a piece
+  int32_t piece_elems;  // elements of a part of a row
+  int32_t g_blocks;     // kGroupTiles: cores side by side along G
   // kGroupTiles: groups of a DMA tile, of a compute unit, and of a window of statistics.
   int32_t tile_n;
   int32_t tile_g;
