@@ -324,6 +324,51 @@ def test_a_nan_weight_of_any_payload(
         assert torch.equal(result.isnan(), want[:, None, None].expand(input.shape))
 
 
+@pytest.mark.parametrize("bits", [0x7FFFFFFF, 0x7FFF8000, 0x7F800001, -1])
+@pytest.mark.parametrize("argument", ["mean", "rstd", "weight", "bias"])
+@pytest.mark.parametrize("hw", [(9, 7), (3, 3), (1, 1)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_nan_of_any_payload_beside_bfloat16(
+    bits: int, argument: str, hw: tuple[int, int], memory_format: torch.memory_format
+) -> None:
+    """A float32 argument's NaN is one in the bfloat16 results, and in them alone, whatever its bits."""
+    shape = (3, 8, *hw)
+    input, grad_out = (
+        torch.randn(shape).bfloat16().to(memory_format=memory_format) for _ in range(2)
+    )
+    arguments = {
+        "mean": torch.zeros(3, 4),
+        "rstd": torch.ones(3, 4),
+        "weight": torch.ones(8),
+        "bias": torch.ones(8),
+    }
+    poisoned = arguments[argument].view(torch.int32)
+    want = torch.zeros(3, 8, dtype=torch.bool)
+    if argument in ("mean", "rstd"):
+        poisoned[1, 2] = bits
+        want[1, 4:6] = True
+    else:
+        poisoned[3] = bits
+        # Of a group's weights each is in all of its grad_input.
+        want[:, 3 if argument == "bias" else 2 : 4] = True
+    if argument == "bias":
+        result = torch.ops.group_norm_grad.group_norm_forward(
+            input, arguments["weight"], arguments["bias"], 3, 8, hw[0] * hw[1], 4, EPS
+        )[0]
+    else:
+        result = torch.ops.group_norm_grad.group_norm_backward(
+            grad_out,
+            input,
+            *(arguments[a] for a in ("mean", "rstd", "weight")),
+            3,
+            8,
+            hw[0] * hw[1],
+            4,
+            [True, True, True],
+        )[0]
+    assert torch.equal(result.isnan(), want[:, :, None, None].expand(shape))
+
+
 @pytest.mark.parametrize("batch", range(10))
 def test_end_to_end(batch: int) -> None:
     """Random problems through the function's autograd, each for the inputs that its mask asks for."""

@@ -132,20 +132,27 @@ class AsAcc {
  public:
   AsAcc(const at::Tensor& tensor, const DTypeKernels& kernels, Workspace& workspace)
       : tensor_(tensor.expect_contiguous()),
-        to_acc_(tensor.scalar_type() == c10::CppTypeToScalarType<A>::value ? nullptr
-                                                                           : kernels.to_acc) {
-    if (to_acc_ != nullptr) at_ = workspace.Add(tensor.numel() * sizeof(A));
+        kernels_(kernels),
+        converts_(tensor.scalar_type() != c10::CppTypeToScalarType<A>::value) {
+    if (converts_ || kernels.clean_nans != nullptr) {
+      at_ = workspace.Add(tensor.numel() * sizeof(A));
+    }
   }
   const A* Get(const Workspace& workspace) const {
-    if (to_acc_ == nullptr) return tensor_->const_data_ptr<A>();
-    A* out = static_cast<A*>(workspace.At(at_));
-    to_acc_(tensor_->const_data_ptr(), tensor_->numel(), out);
-    return out;
+    const void* in = tensor_->const_data_ptr();
+    A* room = static_cast<A*>(workspace.At(at_));
+    if (converts_) {
+      kernels_.to_acc(in, tensor_->numel(), room);
+      return room;
+    }
+    if (kernels_.clean_nans != nullptr) in = kernels_.clean_nans(in, tensor_->numel(), room);
+    return static_cast<const A*>(in);
   }
 
  private:
   c10::MaybeOwned<at::Tensor> tensor_;
-  decltype(DTypeKernels::to_acc) to_acc_;
+  const DTypeKernels& kernels_;
+  bool converts_;
   int64_t at_ = 0;
 };
 

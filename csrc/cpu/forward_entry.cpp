@@ -3,6 +3,7 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/core/Tensor.h>
 
+#include <cmath>
 #include <limits>
 
 #include "call.h"
@@ -48,7 +49,8 @@ void Forward(const Problem& problem, bool channels_last, double eps, const at::T
   args.C = problem.C;
   args.S = problem.S;
   args.G = problem.G;
-  args.eps = eps;
+  // No NaN of the caller's that kernels could not round: see DTypeKernels.
+  args.eps = std::isnan(eps) ? std::numeric_limits<double>::quiet_NaN() : eps;
   args.plan = plan;
   const Runner<ForwardArgs> run{args, machine.threads, static_cast<char*>(workspace.At(scratch_at)),
                                 scratch_bytes};

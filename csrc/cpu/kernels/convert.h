@@ -1,7 +1,10 @@
-// The small tensors of a 16-bit call, to the dtype of the sums and back.
+// The small tensors of a 16-bit call, to the dtype of the sums and back, and without NaNs that
+// bfloat16 could not be made of.
 #pragma once
 
 #include <algorithm>
+#include <bit>
+#include <limits>
 
 #include "lanes.h"
 
@@ -27,6 +30,20 @@ void FromAcc(const void* in, int64_t n, void* out) {
   int64_t i = 0;
   for (; i + kPair<A> <= n; i += kPair<A>) Store(to + i, ElementsToLanes<T>(Load(from + i)));
   if (i < n) StoreFirst(to + i, ElementsToLanes<T>(LoadFirst(from + i, n - i)), n - i);
+}
+
+// in, or if it has NaNs that overflow, n values of room with the default NaN in place of each.
+inline const void* CleanNans(const void* in, int64_t n, void* room) {
+  const float* from = static_cast<const float*>(in);
+  uint32_t highest = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    highest = std::max(highest, std::bit_cast<uint32_t>(from[i]) & 0x7fffffff);
+  }
+  if (highest < kOverflowingNan) return in;
+  std::replace_copy_if(
+      from, from + n, static_cast<float*>(room), [](float v) { return v != v; },
+      std::numeric_limits<float>::quiet_NaN());
+  return room;
 }
 
 }  // namespace

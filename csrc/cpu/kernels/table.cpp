@@ -39,7 +39,8 @@ constexpr DTypeKernels KernelsOf() {
             SplitForwardChannelsLastFinish<T>, SplitForwardChannelsLastApply<T>}},
           SumPartialRows<AccOf<T>>,
           ToAcc<T>,
-          FromAcc<T>};
+          FromAcc<T>,
+          kInOrder<T> ? nullptr : CleanNans};
 }
 
 constexpr KernelTable kTable = {

@@ -73,6 +73,9 @@ struct DTypeKernels {
   // out = n values of in: T to A, A to T.
   void (*to_acc)(const void* in, int64_t n, void* out);
   void (*from_acc)(const void* in, int64_t n, void* out);
+  // Where the kernels cannot have every NaN in the A they are given: those n values of A, of in
+  // itself or of room. Null where they can.
+  const void* (*clean_nans)(const void* in, int64_t n, void* room);
 };
 
 struct KernelTable {

@@ -99,6 +99,12 @@ template <>
 constexpr bool kInOrder<at::BFloat16> = false;
 #endif
 
+// Bits, without the sign, from which on rounding to bfloat16 carries a NaN over into the sign. No
+// such NaN comes of bfloat16s, whose lower bits are 0, nor of arithmetic, whose NaNs are the
+// default one or one of its operands; of float32 tensors beside bfloat16 data they are kept out
+// (CleanNans).
+constexpr uint32_t kOverflowingNan = 0x7fff8000;
+
 template <typename T>
 constexpr int64_t LaneOf(int64_t element) {
   return kInOrder<T> ? element : element % 2 * kHalf<AccOf<T>> + element / 2;
@@ -112,11 +118,9 @@ C10_ALWAYS_INLINE Pair<float> SplitBFloat16(__m512i both) {
 }
 
 // The bits of each value rounded to the nearest bfloat16, ties to even, in the upper half of
-// its 32. NaNs first become the default one, as the payload of another could overflow: 3 for each
-// of the two kinds of NaN, 0 (leave it) for all other values.
+// its 32. No NaN may reach kOverflowingNan: see there.
 C10_ALWAYS_INLINE __m512i RoundToBFloat16(__m512 value) {
-  const __m512i bits =
-      _mm512_castps_si512(_mm512_fixupimm_ps(value, value, _mm512_set1_epi32(0x33), /*imm8=*/0));
+  const __m512i bits = _mm512_castps_si512(value);
   const __mmask16 odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
   const __m512i up = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
   return _mm512_mask_add_epi32(up, odd, up, _mm512_set1_epi32(1));
@@ -133,15 +137,11 @@ C10_ALWAYS_INLINE Pair<float> SplitBFloat16(__m256i both) {
               _mm256_and_si256(both, _mm256_set1_epi32(static_cast<int>(0xffff0000)))))};
 }
 
-// The bits of each value rounded to the nearest bfloat16, ties to even, in the upper half of
-// its 32.
+// As above.
 C10_ALWAYS_INLINE __m256i RoundToBFloat16(__m256 value) {
   const __m256i bits = _mm256_castps_si256(value);
   const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-  const __m256i up = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
-  return _mm256_castps_si256(_mm256_blendv_ps(_mm256_castsi256_ps(up),
-                                              _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)),
-                                              _mm256_cmp_ps(value, value, _CMP_UNORD_Q)));
+  return _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
 }
 
 C10_ALWAYS_INLINE __m256i JoinBFloat16(const Pair<float>& v) {
