@@ -1,0 +1,437 @@
+"""The mutations of the real kernel, one line each, and the check that must catch it. No run here."""
+
+from dataclasses import dataclass
+
+# Problems of each schedule: (dtype, N, C, S, G).
+TILES = ("float32", 4, 64, 49, 8)
+BIG_TILES = ("float32", 96, 96, 120, 8)
+STREAMED = ("float32", 16, 32, 4096, 8)
+SPARE = ("float32", 12, 64, 3136, 8)  # a slot takes the next group's first piece
+SPLIT = ("float32", 1, 64, 4096, 2)
+DEALT = ("float32", 7, 64, 4096, 8)  # 48 whole groups, and pieces of 8 others
+DEALT_TO_FEW = ("float32", 49, 4, 5000, 1)
+ROUNDS = ("float32", 1, 40, 32_026, 10)
+UNEVEN = ("float32", 2, 24, 3000, 2)  # rows of 375 blocks, five a repeat
+ROWS = ("float32", 4, 4096, 64, 4)
+PARTS = ("bfloat16", 2, 48, 30_000, 2)  # of rows, the last one shorter
+NARROW = ("bfloat16", 4, 64, 49, 8)
+SHORT_ROWS = ("float32", 4, 64, 9, 8)
+# Cores whose share ends in another group than it starts in.
+CROSSING = ("float32", 3, 10_006, 2, 2)
+
+
+@dataclass
+class Mutation:
+    name: str
+    file: str
+    old: str
+    new: str
+    problem: tuple[str, int, int, int, int]
+    check: str
+    text: str = ""  # in a finding of that check; "values": other results, and no finding
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def dropped(name: str, file: str, line: str, problem, check: str, text: str = "") -> Mutation:
+    return Mutation(name, file, line, "", problem, check, text)
+
+
+MUTATIONS = (
+    # race
+    dropped(
+        "load not waited for before compute",
+        "ring.h",
+        "AscendC::WaitFlag<AscendC::HardEvent::MTE2_V>(loaded_[slot]);",
+        TILES,
+        "race",
+        "no MTE2_V flag",
+    ),
+    dropped(
+        "half of a load not waited for",
+        "ring.h",
+        "AscendC::WaitFlag<AscendC::HardEvent::MTE2_V>(half_loaded_[static_cast<int32_t>(half)]);",
+        SPARE,
+        "race",
+        "no MTE2_V flag",
+    ),
+    Mutation(
+        "the other half not waited for",
+        "piece_walk.h",
+        "ring_.BeginCompute(slot);\n        const int32_t at",
+        "const int32_t at",
+        SPARE,
+        "race",
+        "no MTE2_V flag",
+    ),
+    dropped(
+        "compute not waited for before the store",
+        "ring.h",
+        "AscendC::WaitFlag<AscendC::HardEvent::V_MTE3>(computed_[slot]);",
+        STREAMED,
+        "race",
+        "no V_MTE3 flag",
+    ),
+    dropped(
+        "store not waited for before the slot's next load",
+        "ring.h",
+        "AscendC::WaitFlag<AscendC::HardEvent::MTE3_MTE2>(stored_[slot]);",
+        STREAMED,
+        "race",
+        "no MTE3_MTE2 flag",
+    ),
+    dropped(
+        "vector reads not waited for before the slot's next load",
+        "ring.h",
+        "AscendC::WaitFlag<AscendC::HardEvent::V_MTE2>(read_[slot]);",
+        ROWS,
+        "race",
+        "no V_MTE2 flag",
+    ),
+    dropped(
+        "statistics not waited for",
+        "ring.h",
+        "AscendC::WaitFlag<AscendC::HardEvent::MTE2_V>(loaded_);",
+        TILES,
+        "race",
+        "no MTE2_V flag",
+    ),
+    dropped(
+        "sums not waited for before their store",
+        "ring.h",
+        "AscendC::WaitFlag<AscendC::HardEvent::V_MTE3>(to_store_);",
+        STREAMED,
+        "race",
+        "no V_MTE3 flag",
+    ),
+    dropped(
+        "no barrier between dependent vector instructions",
+        "vector_ops.h",
+        "AscendC::PipeBarrier<PIPE_V>();",
+        TILES,
+        "race",
+        "no PipeBarrier<PIPE_V>",
+    ),
+    Mutation(
+        "no SyncAll before the second stage",
+        "entry.h",
+        "AscendC::SyncAll();",
+        "{}",
+        BIG_TILES,
+        "race",
+        "no SyncAll",
+    ),
+    Mutation(
+        "no SyncAll between the passes of a split group",
+        "piece_walk.h",
+        "AscendC::SyncAll();\n    const Dealing",
+        "const Dealing",
+        SPLIT,
+        "race",
+        "no SyncAll",
+    ),
+    dropped(
+        "sums of a round read without waiting for the other cores",
+        "piece_rounds.h",
+        "flags_.Wait(walk.round);",
+        ROUNDS,
+        "race",
+        "between them",
+    ),
+    Mutation(
+        "a round signalled before its sums are stored",
+        "piece_rounds.h",
+        "if (last) LeaveSums(walk);",
+        "if (last) { flags_.Signal(walk.round); LeaveSums(walk); }",
+        ROUNDS,
+        "race",
+        "between them",
+    ),
+    Mutation(
+        "a round signalled by the load pipe",
+        "round_flags.h",
+        "CrossCoreSetFlag<kAllVectorCores, PIPE_MTE3>",
+        "CrossCoreSetFlag<kAllVectorCores, PIPE_MTE2>",
+        ROUNDS,
+        "race",
+        "between them",
+    ),
+    Mutation(
+        "one flag for all rounds' waits",
+        "round_flags.h",
+        "CrossCoreWaitFlag<kAllVectorCores, PIPE_MTE2>(static_cast<uint16_t>(waited_))",
+        "CrossCoreWaitFlag<kAllVectorCores, PIPE_MTE2>(0)",
+        ROUNDS,
+        "sync",
+        "CrossCoreWaitFlag(0)",
+    ),
+    Mutation(
+        "the last round never waited for",
+        "round_flags.h",
+        "waited_ <= round",
+        "waited_ < round",
+        ROUNDS,
+        "sync",
+        "is never waited for",
+    ),
+    Mutation(
+        "a round that one core does not signal",
+        "piece_rounds.h",
+        "if (last) flags_.Signal(walk.round - 1);",
+        "if (last && context_.core != 3) flags_.Signal(walk.round - 1);",
+        ROUNDS,
+        "sync",
+        "the launch never returns",
+    ),
+    Mutation(
+        "sums of a round added to those of the one before",
+        "piece_rounds.h",
+        "return walk.round * tiling_.round_share;",
+        "return 0;",
+        ROUNDS,
+        "race",
+        "no MTE3_V flag",
+    ),
+    dropped(
+        "no SyncAll on cores without dealt pieces",
+        "piece_walk.h",
+        "AscendC::SyncAll();  // with the cores that have some",
+        DEALT_TO_FEW,
+        "sync",
+        "SyncAll",
+    ),
+    Mutation(
+        "pieces that were summed first taken for those still there",
+        "piece_walk.h",
+        " || (dealt_first_ && exchanged_);",
+        ";",
+        DEALT,
+        "sync",
+        "is never waited for",
+    ),
+    dropped(
+        "second pass over the next group's first piece",
+        "piece_walk.h",
+        "if (slot == taken) slot = ring_.Step(slot, -direction_);",
+        SPARE,
+        "sync",
+        "waits for ever",
+    ),
+    # sync
+    Mutation(
+        "flag set twice",
+        "ring.h",
+        "AscendC::SetFlag<AscendC::HardEvent::MTE2_V>(loaded_[slot]);",
+        "for (int i = 0; i < 2; ++i) AscendC::SetFlag<AscendC::HardEvent::MTE2_V>(loaded_[slot]);",
+        TILES,
+        "sync",
+        "doubles the one of",
+    ),
+    dropped(
+        "flag left set at the end",
+        "ring.h",
+        "if (storing_) AscendC::WaitFlag<AscendC::HardEvent::MTE3_V>(stored_);",
+        TILES,
+        "sync",
+        "is never waited for",
+    ),
+    dropped(
+        "event ids of the ring kept",
+        "ring.h",
+        "pipe_->ReleaseEventID<AscendC::HardEvent::MTE2_V>(loaded_[i]);",
+        TILES,
+        "sync",
+        "has no ReleaseEventID",
+    ),
+    dropped(
+        "flag never set",
+        "ring.h",
+        "AscendC::SetFlag<AscendC::HardEvent::MTE2_V>(loaded_);",
+        TILES,
+        "sync",
+        "waits for ever",
+    ),
+    Mutation(
+        "SyncAll missed by one core",
+        "entry.h",
+        "AscendC::SyncAll();",
+        "{ if (context.core != 3) AscendC::SyncAll(); }",
+        BIG_TILES,
+        "sync",
+        "had ended",
+    ),
+    Mutation(
+        "atomic addition left on",
+        "entry.h",
+        "AscendC::TPipe pipe;",
+        "AscendC::TPipe pipe; AscendC::SetAtomicAdd<float>();",
+        TILES,
+        "sync",
+        "SetAtomicAdd",
+    ),
+    # bounds
+    Mutation(
+        "load longer than its rows",
+        "transfer.h",
+        "move.row_bytes = static_cast<uint32_t>(shape.cols * kSize);",
+        "move.row_bytes = static_cast<uint32_t>((shape.cols + 8) * kSize);",
+        TILES,
+        "bounds",
+        "DataCopy",
+    ),
+    Mutation(
+        "store shifted by a row",
+        "transfer.h",
+        "AscendC::DataCopyPad(dst[offset + row * shape.stride]",
+        "AscendC::DataCopyPad(dst[offset + (row + 1) * shape.stride]",
+        TILES,
+        "bounds",
+        "outside the",
+    ),
+    Mutation(
+        "more UB than the platform has",
+        "ring.h",
+        "pipe->InitBuffer(buffer_, bytes);",
+        "pipe->InitBuffer(buffer_, bytes + 196608);",
+        TILES,
+        "bounds",
+        "usable bytes",
+    ),
+    Mutation(
+        "less UB than the plan gives",
+        "ring.h",
+        "pipe->InitBuffer(buffer_, bytes);",
+        "pipe->InitBuffer(buffer_, bytes / 2);",
+        TILES,
+        "bounds",
+        "outside its tensor",
+    ),
+    Mutation(
+        "buffers shorter than what they hold",
+        "ring.h",
+        "buffer_.template GetWithOffset<T>(elems, at);",
+        "buffer_.template GetWithOffset<T>(elems - elems / 8, at);",
+        TILES,
+        "bounds",
+        "outside its tensor",
+    ),
+    # params
+    Mutation(
+        "buffers not rounded to blocks",
+        "ring.h",
+        "used_ += RoundUpTo<kBlockBytes>(elems * static_cast<int32_t>(sizeof(T)));",
+        "used_ += elems * static_cast<int32_t>(sizeof(T)) + 4;",
+        TILES,
+        "params",
+        "not aligned to 32 bytes",
+    ),
+    Mutation(
+        "rows cut inside an element",
+        "transfer.h",
+        "move.row_bytes = static_cast<uint32_t>(shape.cols * kSize);",
+        "move.row_bytes = static_cast<uint32_t>(shape.cols * kSize - 2);",
+        TILES,
+        "params",
+        "not a multiple of its 4-byte elements",
+    ),
+    Mutation(
+        "more repeats than 8 bits hold",
+        "vector_ops.h",
+        "static_cast<uint64_t>(mask), repeats, params);",
+        "static_cast<uint64_t>(mask), repeats + 255, params);",
+        TILES,
+        "params",
+        "which does not fit 0 to 255",
+    ),
+    Mutation(
+        "stride longer than 8 bits hold",
+        "vector_ops.h",
+        "a_step * kBlockLanes, b_step * kBlockLanes);",
+        "a_step * kBlockLanes, b_step * 256);",
+        SHORT_ROWS,
+        "params",
+        "gets src1RepStride 512",
+    ),
+    Mutation(
+        "data moved to and from VECCALC",
+        "ring.h",
+        "AscendC::TBuf<AscendC::TPosition::VECIN> buffer_;",
+        "AscendC::TBuf<AscendC::TPosition::VECCALC> buffer_;",
+        TILES,
+        "params",
+        "moves data to VECCALC",
+    ),
+    Mutation(
+        "cast to bfloat16_t without a round mode",
+        "arithmetic.h",
+        "AscendC::RoundMode::CAST_RINT",
+        "AscendC::RoundMode::CAST_NONE",
+        NARROW,
+        "params",
+        "from float to bfloat16_t with CAST_NONE",
+    ),
+    Mutation(
+        "steps of a tree of sums that touch",
+        "row_sums.h",
+        "constexpr int32_t kTreeSlack = kLanes;",
+        "constexpr int32_t kTreeSlack = 0;",
+        UNEVEN,
+        "params",
+        "writes in one repeat what src0 reads in a later one",
+    ),
+    # init
+    Mutation(
+        "undefined padding in the sums",
+        "transfer.h",
+        "pad.isPad = move.padding > 0;",
+        "pad.isPad = false;",
+        TILES,
+        "init",
+        "which nobody wrote",
+    ),
+    Mutation(
+        "last row not stored",
+        "transfer.h",
+        "AscendC::DataCopyPad(dst[offset + row * shape.stride], src[row * shape.pitch], params);",
+        "if (shape.rows > 1 || shape.cols > 64) "
+        "AscendC::DataCopyPad(dst[offset + row * shape.stride], src[row * shape.pitch], params);",
+        TILES,
+        "init",
+        "were never written",
+    ),
+    # values
+    dropped(
+        "sums of the visit before left in the buffer",
+        "piece_sums.h",
+        "if (!SumsByMask()) ClearVectors();",
+        CROSSING,
+        "values",
+    ),
+    Mutation(
+        "tree of a shorter part filled up with the longer one's sums",
+        "piece_sums.h",
+        "full < zeros_from_ && ",
+        "false && ",
+        PARTS,
+        "values",
+    ),
+    Mutation(
+        "input's copy scaled while it is made",
+        "piece_sums.h",
+        "ToFloat(input, input_data, count);\n      Order();",
+        "ToFloat(input, input_data, count);",
+        PARTS,
+        "race",
+    ),
+    # cache
+    Mutation(
+        "workspace read by the scalar unit",
+        "entry.h",
+        "AscendC::PipeBarrier<PIPE_ALL>();",
+        "AscendC::PipeBarrier<PIPE_ALL>(); (void)context.workspace.GetValue(0);",
+        BIG_TILES,
+        "cache",
+        "no DataCacheCleanAndInvalid",
+    ),
+)
