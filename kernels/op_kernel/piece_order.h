@@ -79,4 +79,23 @@ __aicore__ inline void AddUpGroup(const LocalTensor<float>& total,
   }
 }
 
+// Likewise of a core's first and of its last group, whose sums are `own` and those of the groups
+// between, from what the cores have that share one of the two. The groups between are its own.
+__aicore__ inline void AddUpEnds(const GroupNormGradTiling& tiling, const Dealing& dealing,
+                                 int64_t first_group, int64_t last_group,
+                                 const LocalTensor<float>& own,
+                                 const LocalTensor<float>& gathered) {
+  const int64_t first_core = dealing.FirstOf(tiling, first_group);
+  const int32_t last = static_cast<int32_t>(last_group - first_group);
+  if (first_core < dealing.position || last == 0) {
+    AddUpGroup(own, gathered, 0,
+               static_cast<int32_t>(dealing.LastOf(tiling, first_group) - first_core));
+  }
+  if (last > 0) {
+    AddUpGroup(own[last * kGroupSums], gathered,
+               static_cast<int32_t>(dealing.position - first_core),
+               static_cast<int32_t>(dealing.LastOf(tiling, last_group) - first_core));
+  }
+}
+
 }  // namespace group_norm_grad

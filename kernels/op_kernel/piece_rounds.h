@@ -189,20 +189,8 @@ class PieceRounds {
   }
 
   __aicore__ inline void AddUp(const Walk& walk) {
-    const Dealing& dealing = walk.dealing;
-    const int64_t last_group = LastGroupOf(walk);
-    const int32_t last = static_cast<int32_t>(last_group - walk.cursor.group);
-    const int64_t first_core = dealing.FirstOf(tiling_, walk.cursor.group);
-    const int32_t bank = BankOf(walk);
-    if (first_core < dealing.position || last == 0) {
-      AddUpGroup(sums_.group_sums(bank), sums_.gathered(), 0,
-                 static_cast<int32_t>(dealing.LastOf(tiling_, walk.cursor.group) - first_core));
-    }
-    if (last > 0) {
-      AddUpGroup(sums_.group_sums(bank + last), sums_.gathered(),
-                 static_cast<int32_t>(dealing.position - first_core),
-                 static_cast<int32_t>(dealing.LastOf(tiling_, last_group) - first_core));
-    }
+    AddUpEnds(tiling_, walk.dealing, walk.cursor.group, LastGroupOf(walk),
+              sums_.group_sums(BankOf(walk)), sums_.gathered());
     first_written_ = walk.cursor.group;
     gathering_ = false;
   }

@@ -26,8 +26,9 @@ class PieceWalk {
     dealt_ = CursorAt(tiling_, first_dealt_, split ? share.first : 0);
     whole_ = {groups.first, 0, 0};
     whole_count_ = groups.count * tiling_.group_pieces;
-    if (dealt_count_ > 0)
+    if (dealt_count_ > 0) {
       last_dealt_ = CursorAt(tiling_, first_dealt_, share.first + dealt_count_ - 1);
+    }
     dealt_first_ =
         whole_count_ > 0 && dealt_count_ > 0 && context_.core >= tiling_.dealt_first_core;
     const bool whole_first = whole_count_ > 0 && !dealt_first_;
@@ -223,15 +224,7 @@ class PieceWalk {
     LoadRows<float>(sums_.gathered(), context_.workspace, first_core * 2 * kGroupSums,
                     {1, count, count, count});
     courier.AfterLoad();
-    if (first_core < context_.core || last == 0) {
-      AddUpGroup(sums_.group_sums(0), sums_.gathered(), 0,
-                 static_cast<int32_t>(dealing.LastOf(tiling_, dealt_.group) - first_core));
-    }
-    if (last > 0) {
-      AddUpGroup(sums_.group_sums(last), sums_.gathered(),
-                 static_cast<int32_t>(context_.core - first_core),
-                 static_cast<int32_t>(last_core - first_core));
-    }
+    AddUpEnds(tiling_, dealing, dealt_.group, last_group, sums_.group_sums(0), sums_.gathered());
   }
 
   // The next of the core's pieces: those of its groups, then the dealt ones. If it adds these up
