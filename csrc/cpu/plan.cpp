@@ -48,7 +48,7 @@ int64_t ChannelsLastStretch(const Problem& problem) {
 bool IsFlat(const Problem& problem, const Machine& machine) {
   const bool shared = problem.N >= kLeastFlatSamples;
   if (machine.masked_steps) {
-    // A row that is one vector, converted from nothing, is as fast.
+    // A float32 row that is just one vector is as fast or faster.
     if (!Is16Bit(problem.dtype) && 2 * problem.S == machine.pair_elems) return false;
     return problem.S == 1 || (shared && problem.S < machine.pair_elems * 3 / 4);
   }
