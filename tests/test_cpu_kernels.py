@@ -76,6 +76,9 @@ def test_plan_is_described() -> None:
     plan = _C.describe_plan("backward", "float32", False, 2, 8, 100, 4)
     assert plan.startswith("schedule=fused_rows ") and "non_temporal=no" in plan
     assert "non_temporal=yes" in _C.describe_plan("forward", "float32", True, 1, 64, 2**40, 1)
+    for shape, prefetch in [((64, 64, 49), "yes"), ((1, 64, 2**20), "no")]:
+        plan = _C.describe_plan("backward", "float32", True, *shape, 4)
+        assert plan.endswith(f" prefetch={prefetch}"), plan
     for bad, text in [
         (("sideways", "float32", False, 2, 8, 100, 4), "sideways"),
         (("backward", "int8", False, 2, 8, 100, 4), "int8"),

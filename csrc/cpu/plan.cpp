@@ -76,6 +76,17 @@ bool IsNonTemporal(const Problem& problem, const Machine& machine, int64_t tenso
   return bytes > machine.l3_bytes / 4 * (machine.threads == 1 ? 3 : 5);
 }
 
+// Second caches that a task's inputs may take for those of the next one to be worth bringing.
+constexpr int64_t kBroughtCaches = 4;
+
+// Whether a channels-last task, which reads so many tensors, prefetches the rows of the next one
+// while it computes its result, when the memory has little else to do. Rows that may push its own
+// out of the second cache are worth it only where they come from the memory.
+bool BringsNext(const Problem& problem, const Machine& machine, const Plan& plan, int64_t tensors) {
+  const int64_t groups = CeilDiv(tensors * plan.groups, kBroughtCaches);
+  return plan.in_cache || (plan.non_temporal && FitsL2(problem, machine, groups));
+}
+
 // A group that ends within a line leaves its other part to the next one, and lines written past the
 // caches in two parts are slow: of long groups they are few.
 constexpr int64_t kLineBytes = 64;
@@ -100,6 +111,7 @@ void ChooseSplit(const Problem& problem, bool channels_last, const Machine& mach
   const int64_t chunks = problem.N * plan.chunks * (channels_last ? 1 : problem.G * rows);
   const bool split = plan.tasks < 2 * machine.threads && machine.threads > 1 &&
                      plan.tasks % machine.threads != 0 && chunks > plan.tasks;
+  plan.prefetch = plan.prefetch && !split;
   if (channels_last) {
     plan.schedule = split ? Schedule::kSplitChannelsLast : Schedule::kFusedChannelsLast;
   } else {
@@ -142,6 +154,7 @@ Plan MakeBackwardPlan(const Problem& problem, bool channels_last, const Machine&
     plan.chunks = CeilDiv(problem.S, kChannelsLastChunkRows);
     plan.stretch = ChannelsLastStretch(problem);
     plan.in_cache = FitsL2(problem, machine, 2 * plan.groups);
+    plan.prefetch = BringsNext(problem, machine, plan, 2);
   } else if (IsFlat(problem, machine)) {
     PlanFlat(problem, plan);
   } else {
@@ -163,6 +176,7 @@ Plan MakeForwardPlan(const Problem& problem, bool channels_last, const Machine& 
     plan.chunks = CeilDiv(problem.S, kChannelsLastChunkRows);
     plan.stretch = ChannelsLastStretch(problem);
     plan.in_cache = FitsL2(problem, machine, plan.groups);
+    plan.prefetch = BringsNext(problem, machine, plan, 1);
   } else if (IsFlat(problem, machine)) {
     PlanFlat(problem, plan);
   } else {
@@ -201,7 +215,8 @@ std::string ToString(const Plan& plan) {
       << " groups=" << plan.groups << " chunks=" << plan.chunks << " stretch=" << plan.stretch
       << " sample_blocks=" << plan.sample_blocks << " tasks=" << plan.tasks
       << " task_elems=" << plan.task_elems << " in_cache=" << (plan.in_cache ? "yes" : "no")
-      << " non_temporal=" << (plan.non_temporal ? "yes" : "no");
+      << " non_temporal=" << (plan.non_temporal ? "yes" : "no")
+      << " prefetch=" << (plan.prefetch ? "yes" : "no");
   return out.str();
 }
 

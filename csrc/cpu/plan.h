@@ -49,6 +49,7 @@ struct Plan {
   int64_t task_elems = 0;
   bool in_cache = false;      // a task's inputs stay in the second cache between the two passes
   bool non_temporal = false;  // what is written goes past the caches
+  bool prefetch = false;      // the next task's inputs are brought while one's result is computed
 };
 
 // Per-channel arrays in the scratch of a channels-last task, and of a task over rows.

@@ -54,10 +54,11 @@ void SumRows(const Access& access, const T* grad_out, const T* input, int64_t st
       });
 }
 
-// All rows are loaded before the first is stored: see kRowsAtOnce.
-template <typename T, int kRows, typename Access>
+// All rows are loaded before the first is stored: see kRowsAtOnce. kNext: what lies next elements
+// on, the next block's rows, is prefetched.
+template <typename T, int kRows, bool kNext, typename Access>
 void ApplyRows(const Access& access, const T* grad_out, const T* input, T* grad_input,
-               int64_t stride, int64_t width, const ChannelArrays<AccOf<T>>& arrays) {
+               int64_t stride, int64_t width, int64_t next, const ChannelArrays<AccOf<T>>& arrays) {
   using A = AccOf<T>;
   Steps<T>::ForEach(
       width, [&](int64_t slot, int64_t channel) __attribute__((always_inline)) {
@@ -66,6 +67,10 @@ void ApplyRows(const Access& access, const T* grad_out, const T* input, T* grad_
         Pair<A> result[kRows];
         for (int r = 0; r < kRows; ++r) {
           const int64_t at = r * stride + channel;
+          if constexpr (kNext) {
+            Prefetch(input + at + next);
+            Prefetch(grad_out + at + next);
+          }
           const Pair<A> centred = access.Get(input + at) - mean;
           result[r] = MulAdd(scale, access.Get(grad_out + at), MulAdd(slope, centred, constant));
         }
@@ -185,13 +190,19 @@ struct ChannelBlock {
     });
   }
 
-  void Apply(int64_t chunk, const ChannelArrays<A>& arrays) const {
+  template <bool kNext>
+  void Apply(int64_t chunk, const ChannelArrays<A>& arrays, int64_t next) const {
     WithAccess<T>(width, grad_input, C, args.plan.non_temporal, [&](const auto& access) {
       ForChunk(chunk, S, args.plan.stretch, [&](int64_t s, int64_t apart, auto rows) {
-        ApplyRows<T, rows>(access, grad_out + s * C, input + s * C, grad_input + s * C, apart * C,
-                           width, arrays);
+        ApplyRows<T, rows, kNext>(access, grad_out + s * C, input + s * C, grad_input + s * C,
+                                  apart * C, width, next, arrays);
       });
     });
+  }
+
+  // next: elements from this block to the next one, which is prefetched on the way; 0: none is.
+  void Apply(int64_t chunk, const ChannelArrays<A>& arrays, int64_t next) const {
+    next != 0 ? Apply<true>(chunk, arrays, next) : Apply<false>(chunk, arrays, next);
   }
 };
 
@@ -201,9 +212,14 @@ void FusedChannelsLast(const BackwardArgs& args, int64_t begin, int64_t end, voi
   using A = AccOf<T>;
   const Plan& plan = args.plan;
   const bool needs_centred = NeedsCentredSum(args);
-  for (int64_t task = begin; task < end; ++task) {
+  const auto block_of = [&](int64_t task) {
     const int64_t n = task / plan.group_blocks, first = task % plan.group_blocks * plan.groups;
-    const ChannelBlock<T> block{args, n, first, std::min(plan.groups, args.G - first)};
+    return ChannelBlock<T>{args, n, first, std::min(plan.groups, args.G - first)};
+  };
+  for (int64_t task = begin; task < end; ++task) {
+    const ChannelBlock<T> block = block_of(task);
+    const int64_t next =
+        plan.prefetch && task + 1 < end ? block_of(task + 1).input - block.input : 0;
     const ChannelArrays<A> arrays(scratch, block.Padded());
     // Two values a group, and a block has no more groups than channels: the two errors, no longer
     // needed, have the room.
@@ -219,7 +235,7 @@ void FusedChannelsLast(const BackwardArgs& args, int64_t begin, int64_t end, voi
     if (block.grad_input == nullptr) continue;
     block.SpreadSlopes(arrays, [&](int64_t g) { return slopes[g]; });
     for (int64_t k = 0; k < plan.chunks; ++k) {
-      block.Apply(plan.in_cache ? k : plan.chunks - 1 - k, arrays);
+      block.Apply(plan.in_cache ? k : plan.chunks - 1 - k, arrays, next);
     }
   }
 }
@@ -270,7 +286,7 @@ void SplitChannelsLastApply(const BackwardArgs& args, int64_t begin, int64_t end
       block.SpreadMean(arrays);
       block.SpreadSlopes(arrays, [&](int64_t g) { return slopes[g]; });
     }
-    block.Apply(chunk, arrays);
+    block.Apply(chunk, arrays, 0);
   }
 }
 

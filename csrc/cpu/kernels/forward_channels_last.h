@@ -29,10 +29,12 @@ void SumShiftedRows(const Access& access, const T* input, int64_t stride, int64_
       });
 }
 
-// All rows are loaded before the first is stored: see kRowsAtOnce.
-template <typename T, int kRows, typename Access>
+// All rows are loaded before the first is stored: see kRowsAtOnce. kNext: what lies next elements
+// on, the next block's rows, is prefetched.
+template <typename T, int kRows, bool kNext, typename Access>
 void NormaliseRows(const Access& access, const T* input, T* output, int64_t stride, int64_t width,
-                   const AccOf<T>* mean, const AccOf<T>* scale, const AccOf<T>* bias) {
+                   int64_t next, const AccOf<T>* mean, const AccOf<T>* scale,
+                   const AccOf<T>* bias) {
   using A = AccOf<T>;
   Steps<T>::ForEach(
       width, [&](int64_t slot, int64_t channel) __attribute__((always_inline)) {
@@ -40,7 +42,9 @@ void NormaliseRows(const Access& access, const T* input, T* output, int64_t stri
         const Pair<A> bias_pair = Load(bias + slot);
         Pair<A> result[kRows];
         for (int r = 0; r < kRows; ++r) {
-          const Pair<A> centred = access.Get(input + r * stride + channel) - mean_pair;
+          const int64_t at = r * stride + channel;
+          if constexpr (kNext) Prefetch(input + at + next);
+          const Pair<A> centred = access.Get(input + at) - mean_pair;
           result[r] = MulAdd(centred, scale_pair, bias_pair);
         }
         for (int r = 0; r < kRows; ++r) access.Put(output + r * stride + channel, result[r]);
@@ -169,13 +173,19 @@ struct ForwardBlock {
     Steps<T>::ToLanes(bias, arrays.bias, width);
   }
 
-  void Normalise(int64_t chunk, const ForwardArrays<A>& arrays) const {
+  template <bool kNext>
+  void Normalise(int64_t chunk, const ForwardArrays<A>& arrays, int64_t next) const {
     WithAccess<T>(width, output, C, args.plan.non_temporal, [&](const auto& access) {
       ForChunk(chunk, S, args.plan.stretch, [&](int64_t s, int64_t apart, auto rows) {
-        NormaliseRows<T, rows>(access, input + s * C, output + s * C, apart * C, width, arrays.mean,
-                               arrays.scale, arrays.bias);
+        NormaliseRows<T, rows, kNext>(access, input + s * C, output + s * C, apart * C, width, next,
+                                      arrays.mean, arrays.scale, arrays.bias);
       });
     });
+  }
+
+  // next: elements from this block to the next one, which is prefetched on the way; 0: none is.
+  void Normalise(int64_t chunk, const ForwardArrays<A>& arrays, int64_t next) const {
+    next != 0 ? Normalise<true>(chunk, arrays, next) : Normalise<false>(chunk, arrays, next);
   }
 };
 
@@ -183,9 +193,14 @@ struct ForwardBlock {
 template <typename T>
 void ForwardChannelsLast(const ForwardArgs& args, int64_t begin, int64_t end, void* scratch) {
   const Plan& plan = args.plan;
-  for (int64_t task = begin; task < end; ++task) {
+  const auto block_of = [&](int64_t task) {
     const int64_t n = task / plan.group_blocks, first = task % plan.group_blocks * plan.groups;
-    const ForwardBlock<T> block{args, n, first, std::min(plan.groups, args.G - first)};
+    return ForwardBlock<T>{args, n, first, std::min(plan.groups, args.G - first)};
+  };
+  for (int64_t task = begin; task < end; ++task) {
+    const ForwardBlock<T> block = block_of(task);
+    const int64_t next =
+        plan.prefetch && task + 1 < end ? block_of(task + 1).input - block.input : 0;
     const ForwardArrays<AccOf<T>> arrays(scratch, block.Padded());
     block.FindShift(arrays);
     block.Finish(arrays, [&](int64_t chunk) {
@@ -193,7 +208,7 @@ void ForwardChannelsLast(const ForwardArgs& args, int64_t begin, int64_t end, vo
     });
     block.SpreadValues(arrays);
     for (int64_t k = 0; k < plan.chunks; ++k) {
-      block.Normalise(plan.in_cache ? k : plan.chunks - 1 - k, arrays);
+      block.Normalise(plan.in_cache ? k : plan.chunks - 1 - k, arrays, next);
     }
   }
 }
@@ -240,7 +255,7 @@ void SplitForwardChannelsLastApply(const ForwardArgs& args, int64_t begin, int64
     const ForwardBlock<T> block{args, n, 0, args.G};
     const ForwardArrays<AccOf<T>> arrays(scratch, block.Padded());
     if (task == end - 1 || chunk == args.plan.chunks - 1) block.SpreadValues(arrays);
-    block.Normalise(chunk, arrays);
+    block.Normalise(chunk, arrays, 0);
   }
 }
 

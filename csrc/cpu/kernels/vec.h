@@ -257,6 +257,13 @@ C10_ALWAYS_INLINE void Store(T* p, const Pair<AccOf<T>>& v) {
   }
 }
 
+// Asks for the lines of a step, any address, to be brought into the second cache.
+template <typename T>
+C10_ALWAYS_INLINE void Prefetch(const T* p) {
+  constexpr int64_t kLineElems = 64 / sizeof(T);
+  for (int64_t i = 0; i < kPair<AccOf<T>>; i += kLineElems) __builtin_prefetch(p + i, 0, 2);
+}
+
 // Whether StoreNonTemporal goes past the caches: a line is then not read before it is written, and
 // nothing else is put out of them for it.
 #if defined(CPU_CAPABILITY_AVX2) || defined(CPU_CAPABILITY_AVX512)
