@@ -75,11 +75,11 @@ Moments MomentsOfChunk(const T* input, int64_t len) {
 
 template <typename T>
 Moments MomentsOf(const T* input, int64_t len) {
-  constexpr int64_t kChunk = kRowChunk<AccOf<T>>;
-  if (len <= kChunk) return MomentsOfChunk(input, len);
+  using A = AccOf<T>;
+  if (len <= kRowChunk<A>) return MomentsOfChunk(input, len);
   Moments moments;
-  for (int64_t begin = 0; begin < len; begin += kChunk) {
-    AddMoments(moments, MomentsOfChunk(input + begin, std::min(kChunk, len - begin)));
+  for (int64_t begin = 0; begin < len; begin += kRowChunk<A>) {
+    AddMoments(moments, MomentsOfChunk(input + begin, std::min(kRowChunk<A>, len - begin)));
   }
   return moments;
 }
