@@ -50,7 +50,7 @@ int main() {
     p.dtype = static_cast<DType>(pick(0, 3));
     const bool channels_last = pick(0, 1) == 1;
     Machine machine;
-    machine.pair_elems = pick(0, 1) == 0 ? 16 : 32;
+    machine.pair_elems = 4 << pick(0, 3);
     machine.masked_steps = machine.pair_elems == 32;
     machine.threads = pick(1, 64);
     Machine alone = machine;
@@ -64,10 +64,14 @@ int main() {
     Expect(IsChannelsLast(plan.schedule) == channels_last, "the layout decides", p, channels_last,
            plan);
     Expect(!IsSplit(one.schedule), "one thread has nothing to split", p, channels_last, one);
-    const int64_t chunk = channels_last ? kChannelsLastChunkRows : kRowChunkElems;
+    const int64_t chunk =
+        channels_last ? kChannelsLastChunkRows : RowChunkElems(machine.pair_elems);
     Expect(plan.schedule == Schedule::kFusedFlat ||
                (plan.chunks * chunk >= p.S && (plan.chunks - 1) * chunk < p.S),
            "chunks cover the row once", p, channels_last, plan);
+    Expect(plan.schedule == Schedule::kFusedFlat || channels_last ||
+               plan.chunks * 2 * 128 * machine.pair_elems >= p.S,
+           "no lane adds more than 128 elements of a row", p, channels_last, plan);
     Expect(ScratchElems(plan, p, machine.pair_elems) >= 2 * p.D(), "scratch holds a group", p,
            channels_last, plan);
     ExpectCovered(p, channels_last, MakeForwardPlan(p, channels_last, machine));

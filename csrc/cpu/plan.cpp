@@ -158,7 +158,7 @@ Plan MakeBackwardPlan(const Problem& problem, bool channels_last, const Machine&
   } else if (IsFlat(problem, machine)) {
     PlanFlat(problem, plan);
   } else {
-    plan.chunks = CeilDiv(problem.S, kRowChunkElems);
+    plan.chunks = CeilDiv(problem.S, RowChunkElems(machine.pair_elems));
     plan.in_cache = FitsL2(problem, machine, 2);
     plan.non_temporal = plan.non_temporal && HasFewSharedLines(problem);
   }
@@ -180,7 +180,7 @@ Plan MakeForwardPlan(const Problem& problem, bool channels_last, const Machine& 
   } else if (IsFlat(problem, machine)) {
     PlanFlat(problem, plan);
   } else {
-    plan.chunks = CeilDiv(problem.D() * problem.S, kRowChunkElems);
+    plan.chunks = CeilDiv(problem.D() * problem.S, RowChunkElems(machine.pair_elems));
     plan.in_cache = FitsL2(problem, machine, 1);
     plan.non_temporal = plan.non_temporal && HasFewSharedLines(problem);
   }

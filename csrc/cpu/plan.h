@@ -2,6 +2,7 @@
 // tensor, no thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -27,15 +28,19 @@ struct Machine {
   bool masked_steps = false;  // a step's first elements are loaded and stored as fast as all of it
 };
 
-// A sum runs over chunks of this many elements of a row, or rows of a channels-last sample, in
-// float; the chunks are then added with their rounding errors kept. So the error does not grow with
-// S, and no schedule changes a bit.
-constexpr int64_t kRowChunkElems = 4096;
+// A sum runs over chunks of so many elements of a row, or rows of a channels-last sample, in float;
+// the chunks are then added with their rounding errors kept. So the error does not grow with S, and
+// no schedule changes a bit. A row's chunk is shared by the lanes of two steps, about so many
+// elements a lane at most, however narrow the vectors are.
+constexpr int64_t kMostLaneElems = 128;
+constexpr int64_t RowChunkElems(int64_t pair_elems) {
+  return std::min<int64_t>(2 * kMostLaneElems * pair_elems, 4096);
+}
 constexpr int64_t kChannelsLastChunkRows = 68;  // four times an odd number: see ForRows
 
 // A group larger than the second cache is written from its end backwards, in parts of so many
 // elements: long enough for the prefetchers.
-constexpr int64_t kBackwardsElems = 16 * kRowChunkElems;
+constexpr int64_t kBackwardsElems = 64 << 10;
 
 struct Plan {
   Schedule schedule = Schedule::kFusedRows;

@@ -72,10 +72,11 @@ struct RowsOf {
   const A* rstd = static_cast<const A*>(args.rstd);
   const A* weight = static_cast<const A*>(args.weight);
   const int64_t C = args.C, S = args.S, G = args.G, D = args.C / args.G;
+  static constexpr int64_t kChunk = RowChunkElems(kPair<A>);
   const Pair<A> keep = ElementsFrom<T>(kPair<A> - args.S % kPair<A>);
 
-  int64_t ChunkBegin(int64_t chunk) const { return chunk * kRowChunkElems; }
-  int64_t ChunkLen(int64_t chunk) const { return std::min(kRowChunkElems, S - ChunkBegin(chunk)); }
+  int64_t ChunkBegin(int64_t chunk) const { return chunk * kChunk; }
+  int64_t ChunkLen(int64_t chunk) const { return std::min(kChunk, S - ChunkBegin(chunk)); }
 
   // row = n * C + c
   template <bool kCentred>
@@ -181,7 +182,7 @@ void FusedRows(const BackwardArgs& args, int64_t begin, int64_t end, void* scrat
   using A = AccOf<T>;
   const RowsOf<T> rows{args};
   const bool needs_centred = NeedsCentredSum(args);
-  const int64_t M = rows.D * rows.S, last = (M - 1) / kRowChunkElems * kRowChunkElems;
+  const int64_t M = rows.D * rows.S, last = (M - 1) / rows.kChunk * rows.kChunk;
   const int64_t part = args.plan.in_cache ? last : kBackwardsElems;
   for (int64_t ng = begin; ng < end; ++ng) {
     const Slopes<A> slopes = FinishGroup(rows, ng, scratch, [&](A* centred, A* plain) {

@@ -51,8 +51,12 @@ C10_ALWAYS_INLINE ShiftedSums<AccOf<T>> SumShifted(const T* input, int64_t len, 
   return {sums[0], sums[1]};
 }
 
+template <typename A>
+constexpr int64_t kRowChunk = RowChunkElems(kPair<A>);
+
 // Elements of the start of a chunk whose mean is its shift.
-constexpr int64_t kShiftElems = kRowChunkElems / 4;
+template <typename A>
+constexpr int64_t kShiftElems = kRowChunk<A> / 4;
 
 // The moments of a chunk, from sums about the mean of its first elements. If these are a q-th of
 // the chunk, the squares about that shift sum up to at most 1 + q times the squares about the
@@ -61,7 +65,7 @@ constexpr int64_t kShiftElems = kRowChunkElems / 4;
 template <typename T>
 Moments MomentsOfChunk(const T* input, int64_t len) {
   using A = AccOf<T>;
-  const int64_t first = std::min(len, kShiftElems);
+  const int64_t first = std::min(len, kShiftElems<A>);
   const A near = SumShifted<T, false>(input, first, A(0)).plain / static_cast<A>(first);
   const A shift = std::isfinite(near) ? near : A(0);
   const ShiftedSums<A> sums = SumShifted<T, true>(input, len, shift);
@@ -71,10 +75,11 @@ Moments MomentsOfChunk(const T* input, int64_t len) {
 
 template <typename T>
 Moments MomentsOf(const T* input, int64_t len) {
-  if (len <= kRowChunkElems) return MomentsOfChunk(input, len);
+  using A = AccOf<T>;
+  if (len <= kRowChunk<A>) return MomentsOfChunk(input, len);
   Moments moments;
-  for (int64_t begin = 0; begin < len; begin += kRowChunkElems) {
-    AddMoments(moments, MomentsOfChunk(input + begin, std::min(kRowChunkElems, len - begin)));
+  for (int64_t begin = 0; begin < len; begin += kRowChunk<A>) {
+    AddMoments(moments, MomentsOfChunk(input + begin, std::min(kRowChunk<A>, len - begin)));
   }
   return moments;
 }
@@ -90,10 +95,11 @@ struct ForwardGroup {
   const T* input = static_cast<const T*>(args.input) + ng * M;
   T* output = static_cast<T*>(args.output) + ng * M;
 
-  int64_t ChunkEnd(int64_t chunk) const { return std::min((chunk + 1) * kRowChunkElems, M); }
+  static constexpr int64_t kChunk = kRowChunk<A>;
+  int64_t ChunkEnd(int64_t chunk) const { return std::min((chunk + 1) * kChunk, M); }
 
   Moments ChunkMoments(int64_t chunk) const {
-    const int64_t from = chunk * kRowChunkElems;
+    const int64_t from = chunk * kChunk;
     return MomentsOfChunk(input + from, ChunkEnd(chunk) - from);
   }
 
@@ -159,7 +165,7 @@ void SplitForwardRowsApply(const ForwardArgs& args, int64_t begin, int64_t end, 
   for (int64_t task = end - 1; task >= begin; --task) {
     const int64_t chunk = task % args.plan.chunks;
     const ForwardGroup<T> group{args, task / args.plan.chunks};
-    group.template Normalise<kNonTemporal>(chunk * kRowChunkElems, group.ChunkEnd(chunk));
+    group.template Normalise<kNonTemporal>(chunk * group.kChunk, group.ChunkEnd(chunk));
   }
   if constexpr (kNonTemporal) Fence();
 }
