@@ -48,10 +48,16 @@ class GroupTiles {
       if (!same_weight) OpenWeight(cursor);
       if (!same_weight || cursor.window_n != done.window_n) OpenStatistics(cursor);
     }
+    if (context_.HasSecondStage()) {
+      context_.flags.Signal(kChannelSums);
+      context_.flags.Wait(kChannelSums);
+    }
     context_.courier.Reclaim();
   }
 
  private:
+  static constexpr int32_t kChannelSums = 0;  // the flag between cores
+
   // A tile's first group (n, g) and the window whose statistics and weight are in the unified
   // buffer.
   struct Cursor {
