@@ -5,6 +5,7 @@ from dataclasses import dataclass
 # Problems of each schedule: (dtype, N, C, S, G).
 TILES = ("float32", 4, 64, 49, 8)
 ONE_SAMPLE = ("float32", 1, 64, 49, 8)  # no core waits for another
+OWNERS = ("float32", 8, 256, 784, 32)  # of a group of every n; the others' sums come to theirs
 BIG_TILES = ("float32", 96, 96, 120, 8)
 STREAMED = ("float32", 16, 32, 4096, 8)
 SPARE = ("float32", 12, 64, 3136, 8)  # a slot takes the next group's first piece
@@ -122,6 +123,34 @@ MUTATIONS = (
         BIG_TILES,
         "race",
         "between them",
+    ),
+    Mutation(
+        "others' sums read by the owners before they wait",
+        "group_tiles.h",
+        "context_.flags.Wait(kChannelSums);\n      if (owns_) FinishOwn();",
+        "if (owns_) FinishOwn();\n      context_.flags.Wait(kChannelSums);",
+        OWNERS,
+        "race",
+        "between them",
+    ),
+    Mutation(
+        "sums a channel signalled before they are stored",
+        "group_tiles.h",
+        "if (!same_weight && !owns_) Flush(done);",
+        "if (!same_weight) context_.flags.Signal(kChannelSums);\n"
+        "      if (!same_weight && !owns_) Flush(done);",
+        OWNERS,
+        "race",
+        "between them",
+    ),
+    Mutation(
+        "sums of the others used before they have arrived",
+        "group_tiles.h",
+        "context_.courier.AfterLoad();\n    const LocalTensor<float> products",
+        "const LocalTensor<float> products",
+        OWNERS,
+        "race",
+        "no MTE2_V flag",
     ),
     dropped(
         "sums of dealt groups read without waiting for the other cores",
@@ -282,8 +311,8 @@ MUTATIONS = (
     Mutation(
         "sums a channel not signalled by one core",
         "group_tiles.h",
-        "context_.flags.Signal(kChannelSums);",
-        "if (context_.core != 3) context_.flags.Signal(kChannelSums);",
+        "if (!IsValid(cursor) && LeavesSums())",
+        "if (!IsValid(cursor) && LeavesSums() && context_.core != 3)",
         BIG_TILES,
         "sync",
         "the launch never returns",

@@ -132,10 +132,15 @@ struct Context {
   __aicore__ inline void StoreSums(int64_t offset, const LocalTensor<float>& sums,
                                    const LocalTensor<T>& staging, int32_t apart,
                                    const RowShape& shape) {
+    StoreSums(offset, sums, staging, apart, shape, tiling.sums_are_final);
+  }
+  __aicore__ inline void StoreSums(int64_t offset, const LocalTensor<float>& sums,
+                                   const LocalTensor<T>& staging, int32_t apart,
+                                   const RowShape& shape, bool whole) {
     const int32_t count = shape.rows * shape.pitch;
     const LocalTensor<float> products = sums[apart];
     const int64_t at = tiling.partial_offset + offset;
-    if (tiling.sums_are_final) {
+    if (whole) {
       const LocalTensor<T> product_staging =
           tiling.weight_is_float ? staging : staging[RoundUpTo<kBlockOf<T>>(apart)];
       if (tiling.want_bias) grad_bias.Narrow(staging, sums, count);

@@ -50,8 +50,8 @@ __aicore__ inline void Run(const Arguments& args, const GroupNormGradTiling& til
 
 }  // namespace group_norm_grad
 
-// Cores that wait for each other must start together: kernels of two streams that each hold some of the
-// cores would wait for each other's for ever. Older compilers have no word for it.
+// Cores that wait for each other must start together: kernels of two streams that each hold some of
+// the cores would wait for each other's for ever. Older compilers have no word for it.
 #ifdef __schedmode__
 #define GROUP_NORM_GRAD_BATCH_MODE __schedmode__(1)
 #else

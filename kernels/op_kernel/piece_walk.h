@@ -29,7 +29,7 @@ class PieceWalk {
     if (dealt_count_ > 0) {
       last_dealt_ = CursorAt(tiling_, first_dealt_, share.first + dealt_count_ - 1);
     }
-    last_flag_ = context_.HasSecondStage()       ? kChannelSums
+    last_flag_ = context_.HasSecondStage()     ? kChannelSums
                  : split && tiling_.want_input ? kDealtSums
                                                : kNoFlag;
     dealt_first_ =
@@ -207,8 +207,8 @@ class PieceWalk {
     StoreRows<T>(context_.grad_input, sums_.OffsetOf(cursor), grad_out, sums_.MoveOf(shape));
   }
 
-  // Every core leaves the sums of its first and of its last dealt group in the workspace: others may
-  // have parts of those.
+  // Every core leaves the sums of its first and of its last dealt group in the workspace: others
+  // may have parts of those.
   __aicore__ inline void LeaveGroupSums() {
     Courier& courier = context_.courier;
     const int32_t last = static_cast<int32_t>(last_dealt_.group - dealt_.group);
