@@ -202,7 +202,7 @@ void ConsiderOwners(const Sizes& sizes, const GroupNormGradTiling& common,
                     std::optional<Candidate>& best) {
   const Problem& problem = sizes.problem;
   const int64_t others = sizes.platform.vector_cores - problem.G;
-  const bool both = common.want_bias && common.want_weight;
+  const bool both = common.want_bias && common.want_weight && problem.S > 1;
   // An owner moves one group of an n at a time.
   if (others < 1 || !both || sizes.group_elems * sizes.element_bytes < kMinOwnDmaBytes) return;
   const double group =
