@@ -166,6 +166,7 @@ def variant_cases() -> Iterator[Case]:
     bases = [
         Case("lanes", (9, 96, 1, 6)),
         Case("tiles", (6, 48, 49, 6)),
+        Case("tiles with owners", (8, 24, 1400, 4), cores=7),
         Case("streamed", (6, 16, 3136, 2), cores=3),
         Case("whole and dealt", (7, 22, 5000, 2), cores=3),
         Case("split", (2, 24, 3000, 2)),

@@ -46,11 +46,24 @@ void ExpectShares(int64_t parts, int64_t base, int64_t larger, int64_t total) {
   Expect(last.first + last.count == total, "the shares cover everything once");
 }
 
+// `rows` of the other cores' sums.
+void CheckOwners(const Problem& p, const GroupNormGradTiling& t, int64_t rows) {
+  Expect(p.output_mask[1] && p.output_mask[2] && p.S > 1, "owners finish both sums a channel");
+  Expect(t.own_n >= 1 && t.own_n < p.N, "of groups that others have a part of");
+  Expect(t.tile_n == 1 && t.tile_g == 1, "all tiles are of one group");
+  Expect(t.stat_elems >= t.own_n * (32 / SizeOf(p.stat_dtype)) && t.stat_entries >= t.own_n,
+         "the statistics of all its n fit");
+  Expect(t.finish_rows == rows && t.partial_elems == t.finish_rows * p.C &&
+             t.partial_offset + 2 * t.partial_elems <= t.workspace_elems,
+         "what the others leave follows without a gap");
+}
+
 void CheckTiles(const Problem& p, const Plan& plan) {
   const GroupNormGradTiling& t = plan.tiling;
   const int64_t block = 32 / SizeOf(p.dtype);
-  Expect(t.g_blocks >= 1 && plan.blocks % t.g_blocks == 0, "blocks are a grid of N by G");
-  ExpectShares(plan.blocks / t.g_blocks, t.n_base, t.n_larger, p.N);
+  const int64_t grid = plan.blocks - (t.own_n > 0 ? p.G : 0);
+  Expect(t.g_blocks >= 1 && grid % t.g_blocks == 0, "blocks are a grid of N by G");
+  ExpectShares(grid / t.g_blocks, t.n_base, t.n_larger, p.N - t.own_n);
   ExpectShares(t.g_blocks, t.g_base, t.g_larger, p.G);
   const bool no_gaps = p.S > 1 && p.D() % 8 == 0;
   Expect(t.channel_pitch == (no_gaps ? p.D() : RoundUp(p.D(), block)),
@@ -59,6 +72,7 @@ void CheckTiles(const Problem& p, const Plan& plan) {
          "group pitch");
   Expect(t.tile_n >= 1 && t.tile_g >= 1 && t.unit_n >= 1 && t.unit_g >= 1, "tiles are not empty");
   Expect(t.slot_elems >= int64_t{t.tile_n} * t.tile_g * t.group_pitch, "a tile fits in its slot");
+  if (t.own_n > 0) CheckOwners(p, t, grid / t.g_blocks);
   Expect(t.unit_n <= t.tile_n && t.unit_g <= t.tile_g, "a unit is a part of a tile");
   Expect(t.unit_n == 1 || t.unit_g == t.tile_g,
          "a unit that spans several n has all of the tile's groups");
@@ -333,7 +347,7 @@ void Check(const Problem& p, const Platform& platform, const Plan& plan) {
   }
   if (empty || (sums && !t.sums_are_final)) CheckFinish(p, platform, plan);
   if (t.sums_are_final) {
-    Expect(plan.schedule == Schedule::kGroupTiles ? plan.blocks == t.g_blocks
+    Expect(plan.schedule == Schedule::kGroupTiles ? plan.blocks == t.g_blocks || t.own_n > 0
                                                   : p.N == 1 && t.row_pieces == 1,
            "sums are final where one core has them whole");
   }
@@ -389,6 +403,7 @@ int main(int argc, char** argv) {
       const Plan plan = group_norm_grad::MakePlan(p, platform);
       ++schedules[plan.tiling.whole_groups > 0 ? "whole and dealt groups"
                   : plan.tiling.rounds > 1     ? "groups in rounds"
+                  : plan.tiling.own_n > 0      ? "tiles with owners"
                                                : Name(plan.schedule)];
       Check(p, platform, plan);
     } catch (const std::exception& error) {

@@ -51,6 +51,7 @@ def test_promises_hold_on_random_problems(invariants: Path, seed: int) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
     for schedule in (
         "group tiles",
+        "tiles with owners",
         "streamed group",
         "split group",
         "whole and dealt groups",

@@ -79,7 +79,7 @@ py::dict PlatformDict(const std::string& soc) {
 py::dict PlanDict(const Plan& plan) {
   return py::dict("schedule"_a = group_norm_grad::Name(plan.schedule), "blocks"_a = plan.blocks,
                   "whole_groups"_a = plan.tiling.whole_groups, "rounds"_a = plan.tiling.rounds,
-                  "workspace_bytes"_a = plan.workspace_bytes,
+                  "own_n"_a = plan.tiling.own_n, "workspace_bytes"_a = plan.workspace_bytes,
                   "tiling_bytes"_a = sizeof(plan.tiling));
 }
 

@@ -71,10 +71,11 @@ void PlanWorkspace(const Sizes& sizes, int64_t rows, Candidate& chosen) {
   const bool exchanges = tiling.schedule == Schedule::kSplitGroup && tiling.want_input;
   const int64_t exchange = exchanges ? chosen.blocks * tiling.rounds * 2 * int64_t{kGroupSums} : 0;
   tiling.partial_offset = RoundUp(exchange, kAlignElems);
-  if (sizes.WantSums() && !tiling.sums_are_final) {
+  if (sizes.WantSums() && (tiling.own_n > 0 || !tiling.sums_are_final)) {
     const int64_t values =
         MulOrThrow(MulOrThrow(rows, sizes.problem.C), std::max<int64_t>(tiling.row_pieces, 1));
-    tiling.partial_elems = RoundUp(values, kAlignElems);
+    // The owners load both kinds of sums as one run of rows.
+    tiling.partial_elems = tiling.own_n > 0 ? values : RoundUp(values, kAlignElems);
   }
   const int64_t sums = MulOrThrow(tiling.partial_elems, 2);
   tiling.workspace_elems =
@@ -148,9 +149,11 @@ Plan MakePlan(const Problem& problem, const Platform& platform) {
 
   Candidate chosen = no_data ? ZeroFill(sizes) : Choose(sizes);
   GroupNormGradTiling& tiling = chosen.tiling;
-  const int64_t rows =
-      tiling.schedule == Schedule::kGroupTiles ? chosen.blocks / tiling.g_blocks : problem.N;
-  tiling.sums_are_final = !no_data && rows == 1 && tiling.row_pieces == 1;
+  const int64_t owners = tiling.own_n > 0 ? problem.G : 0;
+  const int64_t rows = tiling.schedule == Schedule::kGroupTiles
+                           ? (chosen.blocks - owners) / tiling.g_blocks
+                           : problem.N;
+  tiling.sums_are_final = !no_data && (owners > 0 || (rows == 1 && tiling.row_pieces == 1));
   if (no_data || (sums && !tiling.sums_are_final)) PlanFinish(sizes, rows, chosen);
   PlanWorkspace(sizes, no_data ? 0 : rows, chosen);
   Plan plan;

@@ -29,7 +29,9 @@ constexpr int64_t SaturatingMul(int64_t a, int64_t b) {
 struct CostRates {
   // A core's share of the HBM rate is about 37 GB/s on every platform here, so 1 us is 37 KB.
   static constexpr double kSyncBytes =
-      25e3;  // a SyncAll and the second stage behind it, about 0.7 us
+      25e3;  // a wait for all cores and the second stage behind it, about 0.7 us
+  static constexpr double kFlightBytes = 55e3;   // of a flag between cores and what is behind it
+  static constexpr double kOthersWeight = 0.05;  // of what is early beside the owners
   static constexpr double kDmaBytes =
       2000;  // issue and start of one DMA that others overlap, about 54 ns
   static constexpr double kL2ReadWeight =

@@ -12,10 +12,12 @@ constexpr int64_t kMinLaneTiles = 4;           // and with S = 1, where a tile's
 constexpr int64_t kWindowEntries = 256;        // statistics in the unified buffer at once
 constexpr int64_t kWindowValues = 2048;        // values a channel in the unified buffer at once
 constexpr int64_t kMaxUnitGroups = 240;
+constexpr int64_t kMinOwnDmaBytes = 16 * 1024;
+constexpr int64_t kMostOwnN = 128;  // n's of an owner
 constexpr int64_t kUnitElems = 16 * 1024;
 
 struct Cut {
-  int64_t n, g;  // groups of the largest core
+  int64_t n, g;  // groups of the largest core, owners left out
 };
 
 // Statistics of one n in the unified buffer: all of G, or g rounded up to a block, or one value
@@ -23,6 +25,12 @@ struct Cut {
 struct Statistics {
   int64_t elems, entries;
 };
+
+// Of a window of the owners': one value a block, packed later.
+Statistics OwnStatistics(const Sizes& sizes, int64_t own_n) {
+  const int64_t block = kBlockBytes / SizeOf(sizes.problem.stat_dtype);
+  return {RoundUp(own_n * block, 16), RoundUp(own_n, 16)};
+}
 
 Statistics StatisticsOf(const Sizes& sizes, int64_t window_n, int64_t window_g) {
   if (window_g >= sizes.problem.G) {
@@ -44,6 +52,9 @@ int64_t UbBytes(const Sizes& sizes, const GroupNormGradTiling& tiling) {
   UbCount count;
   count.TakeShared(tiling, sizes.element_bytes).Take(4 * values, kFloatBytes);
   if (tiling.unit_n > 1) count.Take(values, kFloatBytes);
+  if (tiling.own_n > 0) {
+    count.Take(2 * tiling.finish_rows * tiling.channel_pitch, kFloatBytes);
+  }
   if (sizes.problem.S > 1) count.Take(values * 8, kFloatBytes);
   count.Take(2 * packed, kFloatBytes).Take(2 * packed * 8, kFloatBytes);
   count.Take(2 * window_values, kFloatBytes).Take(window_values, kFloatBytes);
@@ -89,8 +100,9 @@ bool FitTile(const Sizes& sizes, const Cut& cut, int64_t groups, GroupNormGradTi
   tiling.window_n = static_cast<int32_t>(std::min<int64_t>(
       cut.n, std::max<int64_t>(tiling.tile_n, window_n / tiling.tile_n * tiling.tile_n)));
   const Statistics statistics = StatisticsOf(sizes, tiling.window_n, tiling.window_g);
-  tiling.stat_elems = static_cast<int32_t>(statistics.elems);
-  tiling.stat_entries = static_cast<int32_t>(statistics.entries);
+  const Statistics own = OwnStatistics(sizes, tiling.own_n);
+  tiling.stat_elems = static_cast<int32_t>(std::max(statistics.elems, own.elems));
+  tiling.stat_entries = static_cast<int32_t>(std::max(statistics.entries, own.entries));
   const int64_t tile_groups = int64_t{tiling.tile_n} * tiling.tile_g;
   const int64_t stat_block = kBlockBytes / SizeOf(sizes.problem.stat_dtype);
   // Statistics of consecutive groups of a tile are then consecutive, or equally far apart.
@@ -158,11 +170,64 @@ double CostOf(const Sizes& sizes, const Cut& cut, int64_t n_blocks,
 }
 
 void SetShares(int64_t n_blocks, int64_t g_blocks, GroupNormGradTiling& tiling) {
+  const int64_t N = tiling.N - tiling.own_n;
   tiling.g_blocks = static_cast<int32_t>(g_blocks);
-  tiling.n_base = tiling.N / n_blocks;
-  tiling.n_larger = tiling.N % n_blocks;
+  tiling.n_base = N / n_blocks;
+  tiling.n_larger = N % n_blocks;
   tiling.g_base = tiling.G / g_blocks;
   tiling.g_larger = tiling.G % g_blocks;
+}
+
+// The tile of a core with this cut, smaller ones where it does not fit; false: none does.
+bool FitShare(const Sizes& sizes, const Cut& cut, GroupNormGradTiling& tiling) {
+  // Several tiles a core, so that loads, arithmetic and stores overlap.
+  const int64_t wanted =
+      std::max<int64_t>(1, kTileBytes / sizes.element_bytes / tiling.group_pitch);
+  const int64_t tiles = sizes.problem.S == 1 ? kMinLaneTiles : kMinTiles;
+  const int64_t load = SaturatingMul(cut.n, cut.g);
+  int64_t groups = std::min(wanted, std::max<int64_t>(1, CeilDiv(load, tiles)));
+  if (groups > cut.g) groups = groups / cut.g * cut.g;
+  bool fits = FitTile(sizes, cut, groups, tiling);
+  while (!fits && groups > 1) {
+    groups /= 2;
+    if (groups > cut.g) groups = groups / cut.g * cut.g;
+    fits = FitTile(sizes, cut, groups, tiling);
+  }
+  return fits;
+}
+
+// Cuts in which every g has an owner, and the other cores are done so much earlier that their sums
+// are there when the owners want them.
+void ConsiderOwners(const Sizes& sizes, const GroupNormGradTiling& common,
+                    std::optional<Candidate>& best) {
+  const Problem& problem = sizes.problem;
+  const int64_t others = sizes.platform.vector_cores - problem.G;
+  const bool both = common.want_bias && common.want_weight && problem.S > 1;
+  // An owner moves one group of an n at a time.
+  if (others < 1 || !both || sizes.group_elems * sizes.element_bytes < kMinOwnDmaBytes) return;
+  const double group =
+      static_cast<double>(sizes.group_elems * sizes.element_bytes * (sizes.reads + sizes.writes));
+  const int64_t most = std::min(problem.N - 1, kMostOwnN);
+  for (int64_t g_blocks = 1; g_blocks <= std::min(problem.G, others); ++g_blocks) {
+    const int64_t g = CeilDiv(problem.G, g_blocks);
+    if (CeilDiv(problem.G, g) < g_blocks) continue;
+    for (int64_t own_n = CeilDiv(problem.N, 4); own_n <= most; ++own_n) {
+      const int64_t rest = problem.N - own_n;
+      const int64_t n_blocks = std::min(rest, others / g_blocks);
+      const Cut cut{CeilDiv(rest, n_blocks), g};
+      const double load = static_cast<double>(cut.n * cut.g) * group + CostRates::kFlightBytes;
+      const double cost =
+          std::max(static_cast<double>(own_n) * group, load) + CostRates::kOthersWeight * load;
+      if (best && cost >= best->cost) continue;
+      Candidate candidate{cost, static_cast<int32_t>(problem.G + n_blocks * g_blocks), common};
+      GroupNormGradTiling& tiling = candidate.tiling;
+      tiling.own_n = static_cast<int32_t>(own_n);
+      tiling.finish_rows = n_blocks;
+      if (!FitShare(sizes, cut, tiling)) continue;
+      SetShares(n_blocks, g_blocks, tiling);
+      best = candidate;
+    }
+  }
 }
 
 }  // namespace
@@ -184,7 +249,6 @@ std::optional<Candidate> BestGroupTiles(const Sizes& sizes) {
 
   std::optional<Candidate> best;
   const int64_t cores = sizes.platform.vector_cores;
-  const int64_t wanted = std::max<int64_t>(1, kTileBytes / sizes.element_bytes / group_pitch);
   for (int64_t g_blocks = 1; g_blocks <= std::min(problem.G, cores); ++g_blocks) {
     const int64_t g = CeilDiv(problem.G, g_blocks);
     if (g_blocks > 1 && CeilDiv(problem.G, g) < g_blocks)
@@ -197,23 +261,13 @@ std::optional<Candidate> BestGroupTiles(const Sizes& sizes) {
                                                (sizes.reads + sizes.writes));
       if (best && least > best->cost) continue;
       Candidate candidate{0, static_cast<int32_t>(n_blocks * g_blocks), common};
-      // Several tiles a core, so that loads, arithmetic and stores overlap.
-      const int64_t load = SaturatingMul(cut.n, cut.g);
-      const int64_t tiles = problem.S == 1 ? kMinLaneTiles : kMinTiles;
-      int64_t groups = std::min(wanted, std::max<int64_t>(1, CeilDiv(load, tiles)));
-      if (groups > cut.g) groups = groups / cut.g * cut.g;
-      bool fits = FitTile(sizes, cut, groups, candidate.tiling);
-      while (!fits && groups > 1) {
-        groups /= 2;
-        if (groups > cut.g) groups = groups / cut.g * cut.g;
-        fits = FitTile(sizes, cut, groups, candidate.tiling);
-      }
-      if (!fits) continue;
+      if (!FitShare(sizes, cut, candidate.tiling)) continue;
       SetShares(n_blocks, g_blocks, candidate.tiling);
       candidate.cost = CostOf(sizes, cut, n_blocks, candidate.tiling);
       if (!best || candidate.cost < best->cost) best = candidate;
     }
   }
+  ConsiderOwners(sizes, common, best);
   return best;
 }
 

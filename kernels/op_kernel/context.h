@@ -3,6 +3,7 @@
 #pragma once
 
 #include "arithmetic.h"
+#include "core_flags.h"
 #include "ring.h"
 #include "tiling.h"
 
@@ -95,6 +96,7 @@ struct Context {
   AscendC::TPipe* pipe;
   UbArena arena;
   Courier courier;
+  CoreFlags flags;
   GlobalTensor<T> grad_out, input, grad_input;
   EitherType<T> mean, rstd, weight, grad_weight, grad_bias;
   GlobalTensor<float> workspace;
@@ -118,6 +120,8 @@ struct Context {
   }
 
   __aicore__ inline bool WantSums() const { return tiling.want_weight || tiling.want_bias; }
+  // Whether cores leave sums a channel that are added up behind the first stage.
+  __aicore__ inline bool HasSecondStage() const { return WantSums() && !tiling.sums_are_final; }
   // Which parts of the first pass have a reader.
   __aicore__ inline bool NeedGradOutSums() const { return tiling.want_input || tiling.want_bias; }
   __aicore__ inline bool NeedProductSums() const { return tiling.want_input || tiling.want_weight; }
@@ -128,10 +132,15 @@ struct Context {
   __aicore__ inline void StoreSums(int64_t offset, const LocalTensor<float>& sums,
                                    const LocalTensor<T>& staging, int32_t apart,
                                    const RowShape& shape) {
+    StoreSums(offset, sums, staging, apart, shape, tiling.sums_are_final);
+  }
+  __aicore__ inline void StoreSums(int64_t offset, const LocalTensor<float>& sums,
+                                   const LocalTensor<T>& staging, int32_t apart,
+                                   const RowShape& shape, bool whole) {
     const int32_t count = shape.rows * shape.pitch;
     const LocalTensor<float> products = sums[apart];
     const int64_t at = tiling.partial_offset + offset;
-    if (tiling.sums_are_final) {
+    if (whole) {
       const LocalTensor<T> product_staging =
           tiling.weight_is_float ? staging : staging[RoundUpTo<kBlockOf<T>>(apart)];
       if (tiling.want_bias) grad_bias.Narrow(staging, sums, count);

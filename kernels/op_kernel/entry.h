@@ -39,10 +39,8 @@ __aicore__ inline void Run(const Arguments& args, const GroupNormGradTiling& til
   Context<T> context(args, tiling, &pipe);
   const bool zeros = tiling.schedule == Schedule::kZeroFill;
   if (!zeros) RunFirstStage(context);
-  if (!zeros && (tiling.sums_are_final || !context.WantSums())) return;
+  if (!zeros && !context.HasSecondStage()) return;
   if (!zeros) {
-    // A split group's cores have met already, after the same sums.
-    if (tiling.schedule != Schedule::kSplitGroup || !tiling.want_input) AscendC::SyncAll();
     context.arena.Reset();
     AscendC::PipeBarrier<PIPE_ALL>();
   }
@@ -52,8 +50,8 @@ __aicore__ inline void Run(const Arguments& args, const GroupNormGradTiling& til
 
 }  // namespace group_norm_grad
 
-// Cores that meet in SyncAll must start together: kernels of two streams that each hold some of the
-// cores would wait for each other's for ever. Older compilers have no word for it.
+// Cores that wait for each other must start together: kernels of two streams that each hold some of
+// the cores would wait for each other's for ever. Older compilers have no word for it.
 #ifdef __schedmode__
 #define GROUP_NORM_GRAD_BATCH_MODE __schedmode__(1)
 #else

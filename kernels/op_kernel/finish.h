@@ -12,7 +12,7 @@ class Finish {
   __aicore__ inline explicit Finish(Context<T>& context)
       : context_(context), tiling_(context.tiling) {}
 
-  // After SyncAll, with no buffer of the first stage in use.
+  // After the wait for all cores' sums, with no buffer of the first stage in use.
   __aicore__ inline void Process() {
     // From the last core down: the first ones have the larger shares of the first stage.
     const int64_t core = AscendC::GetBlockNum() - 1 - context_.core;

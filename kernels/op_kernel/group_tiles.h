@@ -1,6 +1,7 @@
 // Schedule::kGroupTiles: tiles of whole groups, each read once. A core owns a range of N by a range
-// of G and adds its sums a channel up over N before they leave it. Groups that do not fit in the
-// unified buffer are other schedules' business.
+// of G and adds its sums a channel up over N before they leave it. The other cores' come to those
+// of the owners while these are at their last tiles, or to the second stage. Groups that do not fit
+// in the unified buffer are other schedules' business.
 #pragma once
 
 #include "tile_unit.h"
@@ -14,44 +15,45 @@ class GroupTiles {
       : context_(context), tiling_(context.tiling), units_(context) {}
 
   __aicore__ inline void Process() {
-    const int64_t n_block =
-        context_.core / tiling_.g_blocks;  // one division a core: only the core knows its index
-    const Share n = ShareOf(n_block, tiling_.n_base, tiling_.n_larger);
-    const Share g =
-        ShareOf(context_.core - n_block * tiling_.g_blocks, tiling_.g_base, tiling_.g_larger);
-    n_begin_ = n.first;
-    n_end_ = n.first + n.count;
-    g_begin_ = g.first;
-    g_end_ = g.first + g.count;
-    sums_row_ = tiling_.sums_are_final ? 0 : n_block * tiling_.C;
+    TakeShare();
     TakeBuffers();
+    if (owns_) context_.flags.Signal(kChannelSums);
 
     Cursor cursor{g_begin_, n_begin_, g_begin_, n_begin_};
+    Cursor next = cursor;
+    LoadInput(next, 0);  // before the small loads, so that the memory does not wait for these
     OpenWeight(cursor);
     OpenStatistics(cursor);
-    Cursor next = cursor;
-    for (int32_t slot = 0; slot < ring_.slots() && IsValid(next); ++slot) Load(next, slot);
+    LoadGradOut(next, 0);
+    for (int32_t slot = 1; slot < ring_.slots() && IsValid(next); ++slot) Load(next, slot);
     for (int32_t slot = 0; IsValid(cursor); slot = ring_.Step(slot, 1)) {
       ring_.BeginCompute(slot);
       Compute(cursor, slot);
-      if (tiling_.want_input) {
-        ring_.BeginStore(slot);
-        const Tile tile = TileAt(cursor);
-        StoreTile(tile, ring_.grad_out(slot));
-      }
-      if (IsValid(next)) Load(next, slot);
       const Cursor done = cursor;
       Advance(cursor);
       const bool same_weight = cursor.window_g == done.window_g;
-      if (!same_weight) Flush(done);
+      if (!same_weight && !owns_) Flush(done);
+      if (!IsValid(cursor) && LeavesSums()) context_.flags.Signal(kChannelSums);
+      if (tiling_.want_input) {
+        ring_.BeginStore(slot);
+        const Tile tile = TileAt(done);
+        StoreTile(tile, ring_.grad_out(slot));
+      }
+      if (IsValid(next)) Load(next, slot);
       if (!IsValid(cursor)) break;
       if (!same_weight) OpenWeight(cursor);
       if (!same_weight || cursor.window_n != done.window_n) OpenStatistics(cursor);
+    }
+    if (LeavesSums()) {
+      context_.flags.Wait(kChannelSums);
+      if (owns_) FinishOwn();
     }
     context_.courier.Reclaim();
   }
 
  private:
+  static constexpr int32_t kChannelSums = 0;  // the flag between cores
+
   // A tile's first group (n, g) and the window whose statistics and weight are in the unified
   // buffer.
   struct Cursor {
@@ -64,6 +66,33 @@ class GroupTiles {
     int32_t n_count, g_count;
   };
 
+  __aicore__ inline void TakeShare() {
+    const int64_t owners = tiling_.own_n > 0 ? tiling_.G : 0;
+    owns_ = context_.core < owners;
+    window_n_ = owns_ ? tiling_.own_n : tiling_.window_n;
+    Share n{0, tiling_.own_n};
+    Share g{context_.core, 1};
+    sums_row_ = 0;
+    if (!owns_) {
+      const int64_t core = context_.core - owners;
+      const int64_t n_block =
+          core / tiling_.g_blocks;  // one division a core: only the core knows its index
+      n = ShareOf(n_block, tiling_.n_base, tiling_.n_larger);
+      n.first += tiling_.own_n;
+      g = ShareOf(core - n_block * tiling_.g_blocks, tiling_.g_base, tiling_.g_larger);
+      if (LeavesSums()) sums_row_ = n_block * tiling_.C;
+    }
+    n_begin_ = n.first;
+    n_end_ = n.first + n.count;
+    g_begin_ = g.first;
+    g_end_ = g.first + g.count;
+  }
+
+  // Whether sums a channel go to the workspace, for the owners or for the second stage.
+  __aicore__ inline bool LeavesSums() const {
+    return tiling_.own_n > 0 || context_.HasSecondStage();
+  }
+
   __aicore__ inline void TakeBuffers() {
     UbArena& arena = context_.arena;
     ring_.Init(context_.pipe, arena, tiling_.slots, tiling_.slot_elems);
@@ -71,6 +100,10 @@ class GroupTiles {
     const int32_t window_values = tiling_.window_g * tiling_.channel_pitch;
     if (tiling_.unit_n > 1) {
       repeated_weight_ = arena.Take<float>(tiling_.unit_n * tiling_.unit_g * tiling_.channel_pitch);
+    }
+    if (tiling_.own_n > 0) {
+      others_sums_ =
+          arena.Take<float>(2 * static_cast<int32_t>(tiling_.finish_rows) * tiling_.channel_pitch);
     }
     window_sums_ = arena.Take<float>(2 * window_values);
     weight_ = arena.Take<float>(window_values);
@@ -89,7 +122,7 @@ class GroupTiles {
 
   __aicore__ inline bool IsValid(const Cursor& cursor) const { return cursor.window_g < g_end_; }
   __aicore__ inline int64_t WindowEndN(const Cursor& cursor) const {
-    return MinOf64(cursor.window_n + tiling_.window_n, n_end_);
+    return MinOf64(cursor.window_n + window_n_, n_end_);
   }
   __aicore__ inline int64_t WindowEndG(const Cursor& cursor) const {
     return MinOf64(cursor.window_g + tiling_.window_g, g_end_);
@@ -101,7 +134,7 @@ class GroupTiles {
     cursor.n = cursor.window_n;
     cursor.g += tiling_.tile_g;
     if (cursor.g < WindowEndG(cursor)) return;
-    cursor.window_n += tiling_.window_n;
+    cursor.window_n += window_n_;
     if (cursor.window_n >= n_end_) {
       cursor.window_n = n_begin_;
       cursor.window_g += tiling_.window_g;
@@ -148,11 +181,20 @@ class GroupTiles {
   }
 
   __aicore__ inline void Load(Cursor& next, int32_t slot) {
-    const TileShape shape = ShapeOf(TileAt(next));
+    LoadInput(next, slot);
+    LoadGradOut(next, slot);
+  }
+
+  __aicore__ inline void LoadInput(const Cursor& next, int32_t slot) {
     ring_.BeginInput(slot);
-    if (context_.NeedProductSums()) LoadTile(ring_.input(slot), context_.input, shape);
+    if (context_.NeedProductSums()) {
+      LoadTile(ring_.input(slot), context_.input, ShapeOf(TileAt(next)));
+    }
+  }
+
+  __aicore__ inline void LoadGradOut(Cursor& next, int32_t slot) {
     ring_.BeginGradOut(slot);
-    LoadTile(ring_.grad_out(slot), context_.grad_out, shape);
+    LoadTile(ring_.grad_out(slot), context_.grad_out, ShapeOf(TileAt(next)));
     ring_.EndLoad(slot);
     Advance(next);
   }
@@ -277,9 +319,29 @@ class GroupTiles {
     if (!context_.WantSums()) return;
     const int32_t groups = static_cast<int32_t>(WindowEndG(cursor) - cursor.window_g);
     const int32_t window_values = tiling_.window_g * tiling_.channel_pitch;
-    context_.StoreSums(sums_row_ + cursor.window_g * tiling_.D, window_sums_, weight_staging_,
-                       window_values,
-                       {groups, static_cast<int32_t>(tiling_.D), tiling_.channel_pitch, tiling_.D});
+    context_.StoreSums(
+        sums_row_ + cursor.window_g * tiling_.D, window_sums_, weight_staging_, window_values,
+        {groups, static_cast<int32_t>(tiling_.D), tiling_.channel_pitch, tiling_.D}, !LeavesSums());
+  }
+
+  // grad_bias and grad_weight of the core's group: to its own sums come those that the other cores
+  // left, row by row grad_bias's and then grad_weight's, which follow without a gap.
+  __aicore__ inline void FinishOwn() {
+    const int32_t D = static_cast<int32_t>(tiling_.D);
+    const int32_t rows = static_cast<int32_t>(tiling_.finish_rows);
+    const int32_t pitch = RoundUpTo<kBlockLanes>(D);
+    const int32_t window_values = tiling_.window_g * tiling_.channel_pitch;
+    LoadRows<float>(others_sums_, context_.workspace, tiling_.partial_offset + g_begin_ * tiling_.D,
+                    {2 * rows, D, pitch, tiling_.C});
+    context_.courier.AfterLoad();
+    const LocalTensor<float> products = others_sums_[rows * pitch];
+    FoldRows(others_sums_, rows, pitch);
+    FoldRows(products, rows, pitch);
+    AscendC::Add(window_sums_, window_sums_, others_sums_, pitch);
+    AscendC::Add(window_sums_[window_values], window_sums_[window_values], products, pitch);
+    Order();
+    context_.StoreSums(g_begin_ * tiling_.D, window_sums_, weight_staging_, window_values,
+                       {1, D, tiling_.channel_pitch, tiling_.D}, true);
   }
 
   Context<T>& context_;
@@ -287,11 +349,13 @@ class GroupTiles {
   Ring<T> ring_;
   TileUnits<T> units_;
   LocalTensor<float> repeated_weight_;
-  LocalTensor<float> window_sums_, weight_;
+  LocalTensor<float> window_sums_, weight_, others_sums_;
   LocalTensor<float> statistics_, statistics_packed_, mean_, rstd_;
   LocalTensor<T> statistics_staging_, weight_staging_;
   int32_t statistics_step_ = 1;
   int64_t repeated_g_ = -1;
+  bool owns_;
+  int64_t window_n_;
   int64_t n_begin_, n_end_, g_begin_, g_end_;
   int64_t sums_row_;
 };

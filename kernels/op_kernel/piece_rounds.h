@@ -4,7 +4,6 @@
 #pragma once
 
 #include "piece_order.h"
-#include "round_flags.h"
 
 namespace group_norm_grad {
 
@@ -30,7 +29,7 @@ class PieceRounds {
     if (pieces_ > 0) {
       sums_.values().Prepare(sums_walk_.cursor, sums_walk_.cursor, sums_walk_.cursor);
     }
-    flags_.Signal(sums_walk_.round - 1);
+    context_.flags.Signal(sums_walk_.round - 1);
     int32_t slot = 0;
     for (int64_t item = 0; item < 2 * pieces_; ++item) {
       LoadUpTo(item + ring_.slots());
@@ -41,7 +40,7 @@ class PieceRounds {
       }
       slot = ring_.Step(slot, 1);
     }
-    flags_.Wait(tiling_.rounds - 1);
+    context_.flags.Wait(tiling_.rounds - 1);
     context_.courier.Reclaim();
   }
 
@@ -107,7 +106,7 @@ class PieceRounds {
       Walk& walk = write ? write_loads_ : sum_loads_;
       if (write && walk.StartsRound()) {
         // The others' sums, if this core has left its own, and those before are added up.
-        if (gathering_ || !flags_.HasSignalled(walk.round)) return;
+        if (gathering_ || !context_.flags.HasSignalled(walk.round)) return;
         Gather(walk);
       }
       Load(walk.cursor);
@@ -141,7 +140,7 @@ class PieceRounds {
     const bool last = walk.left == 1;
     if (last) LeaveSums(walk);
     Step(walk);
-    if (last) flags_.Signal(walk.round - 1);
+    if (last) context_.flags.Signal(walk.round - 1);
   }
 
   // Of the sums a group.
@@ -178,7 +177,7 @@ class PieceRounds {
 
   // What all cores have of the first and of the last group; it arrives with the piece behind it.
   __aicore__ inline void Gather(const Walk& walk) {
-    flags_.Wait(walk.round);
+    context_.flags.Wait(walk.round);
     const int64_t first = walk.dealing.FirstOf(tiling_, walk.cursor.group);
     const int64_t last = walk.dealing.LastOf(tiling_, LastGroupOf(walk));
     const int32_t count = static_cast<int32_t>(last - first + 1) * 2 * kGroupSums;
@@ -220,7 +219,6 @@ class PieceRounds {
   const GroupNormGradTiling& tiling_;
   PieceSums<T> sums_;
   Ring<T> ring_;
-  RoundFlags flags_;
   Walk sums_walk_, writes_walk_;  // the pieces to add up and to write
   Walk sum_loads_, write_loads_;  // and to load for it
   Progress loaded_, done_;

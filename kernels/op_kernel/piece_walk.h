@@ -29,6 +29,9 @@ class PieceWalk {
     if (dealt_count_ > 0) {
       last_dealt_ = CursorAt(tiling_, first_dealt_, share.first + dealt_count_ - 1);
     }
+    last_flag_ = context_.HasSecondStage()     ? kChannelSums
+                 : split && tiling_.want_input ? kDealtSums
+                                               : kNoFlag;
     dealt_first_ =
         whole_count_ > 0 && dealt_count_ > 0 && context_.core >= tiling_.dealt_first_core;
     const bool whole_first = whole_count_ > 0 && !dealt_first_;
@@ -43,11 +46,16 @@ class PieceWalk {
     Preload(1, 1, MinOf(pieces, ring_.slots()) - 1);
     if (dealt_first_) SumDealtFirst();
     Stream(groups);
-    if (split) Split();
+    if (dealt_count_ > 0) WalkDealt();
+    context_.flags.Signal(last_flag_);
+    context_.flags.Wait(last_flag_);
     context_.courier.Reclaim();
   }
 
  private:
+  // Between cores: the sums of all dealt groups are in the workspace; all sums a channel are.
+  enum Flag : int32_t { kNoFlag = -1, kDealtSums = 0, kChannelSums = 1 };
+
   // The cores from dealt_first_core on add up their dealt pieces before their groups, and read them
   // again behind them: cores that turn from loads to the second pass all at once leave the memory
   // idle.
@@ -56,6 +64,7 @@ class PieceWalk {
     sums_.StartGroups(cursor.group, 0);
     const int64_t more = MinOf(tiling_.group_pieces, ring_.slots());
     slot_ = ring_.Step(SumPieces(cursor, dealt_count_, 0, more), 1);
+    LeaveGroupSums();
   }
 
   // Each group from its first piece to its last and back. Slots that a group frees, or never uses,
@@ -74,6 +83,7 @@ class PieceWalk {
       sums_.StartGroups(group, tiling_.share_groups);
       const int32_t slot = SumPieces(cursor, pieces, slot_, more > 0 ? tiling_.spare_slots : 0);
       if (tiling_.spare_slots > 0) turn = ring_.Step(slot, direction_);
+      if (group == last && (dealt_first_ || dealt_count_ == 0)) context_.flags.Signal(last_flag_);
       sums_.MakeCoefficients(group, sums_.group_sums(tiling_.share_groups));
       sums_.ClearGroup(tiling_.share_groups);
       Retreat(tiling_, cursor);
@@ -85,11 +95,7 @@ class PieceWalk {
 
   // Pieces of the groups that nobody has as a whole are dealt to the cores in order, so that a
   // core's share starts and ends inside a group.
-  __aicore__ inline void Split() {
-    if (dealt_count_ == 0) {
-      AscendC::SyncAll();  // with the cores that have some
-      return;
-    }
+  __aicore__ inline void WalkDealt() {
     PieceCursor cursor = dealt_;
     int32_t slot = slot_;
     if (dealt_first_) {
@@ -98,10 +104,12 @@ class PieceWalk {
     } else {
       sums_.StartGroups(cursor.group, 0);
       slot = SumPieces(cursor, dealt_count_, slot_, 0);
+      if (!tiling_.want_input) return;
       Retreat(tiling_, cursor);
+      LeaveGroupSums();
+      context_.flags.Signal(last_flag_);
     }
-    if (!tiling_.want_input) return;
-    ExchangeSums(cursor.group);
+    AddUpDealt(cursor.group);
     exchanged_ = true;
     WriteGradInput(cursor, dealt_count_, slot, 0, 0);
   }
@@ -199,12 +207,11 @@ class PieceWalk {
     StoreRows<T>(context_.grad_input, sums_.OffsetOf(cursor), grad_out, sums_.MoveOf(shape));
   }
 
-  // Every core leaves the sums of its first and of its last group in the workspace: others may have
-  // parts of those. After SyncAll it adds up, in the order of the cores, what all of them have of
-  // these two. The groups between are its own.
-  __aicore__ inline void ExchangeSums(int64_t last_group) {
+  // Every core leaves the sums of its first and of its last dealt group in the workspace: others
+  // may have parts of those.
+  __aicore__ inline void LeaveGroupSums() {
     Courier& courier = context_.courier;
-    const int32_t last = static_cast<int32_t>(last_group - dealt_.group);
+    const int32_t last = static_cast<int32_t>(last_dealt_.group - dealt_.group);
     if (last == 0) {
       AscendC::Adds(sums_.group_sums(1), sums_.group_sums(0), 0.0f, kGroupSums);
       Order();
@@ -214,8 +221,15 @@ class PieceWalk {
     StoreRows<float>(context_.workspace, context_.core * 2 * kGroupSums, sums_.group_sums(0),
                      {2, kGroupSums, (last == 0 ? 1 : last) * kGroupSums, kGroupSums});
     courier.AfterStore();
+    context_.flags.Signal(kDealtSums);
+  }
+
+  // Adds up, in the order of the cores, what all of them have of the core's first and of its last
+  // dealt group. The groups between are its own.
+  __aicore__ inline void AddUpDealt(int64_t last_group) {
+    Courier& courier = context_.courier;
     courier.Reclaim();
-    AscendC::SyncAll();
+    context_.flags.Wait(kDealtSums);
     const Dealing dealing{first_dealt_, context_.core, tiling_.per_core, tiling_.larger_cores, {}};
     const int64_t first_core = dealing.FirstOf(tiling_, dealt_.group);
     const int64_t last_core = dealing.LastOf(tiling_, last_group);
@@ -294,6 +308,7 @@ class PieceWalk {
   int64_t ahead_count_;  // pieces from there to the next change between whole and dealt
   bool dealt_ahead_ = false, backwards_ = false;
   bool dealt_first_;
+  int32_t last_flag_;
   int32_t slot_ = 0;        // of the next group's first piece
   int32_t direction_ = 1;   // in the ring, of the first pass
   bool exchanged_ = false;  // the sums of groups are those of several cores

@@ -52,7 +52,7 @@ struct GroupNormGradTiling {
   int64_t group_pieces;  // pieces of a group
   int64_t row_pieces;    // pieces of a channel's row; above 1 a piece is a part of one row
   int64_t last_row;      // first row of a group's last piece
-  // kGroupTiles: the cores' shares of N and G, like per_core and larger_cores.
+  // kGroupTiles: the cores' shares of N, own_n left out, and of G, like per_core and larger_cores.
   int64_t n_base;
   int64_t n_larger;
   int64_t g_base;
@@ -88,6 +88,9 @@ struct GroupNormGradTiling {
   int32_t piece_rows;   // rows of a piece
   int32_t piece_elems;  // elements of a part of a row
   int32_t g_blocks;     // kGroupTiles: cores side by side along G
+  // kGroupTiles: above 0, each of the first G cores has the first own_n of one group, and finishes
+  // its sums a channel; tiles are then of one group.
+  int32_t own_n;
   // kGroupTiles: groups of a DMA tile, of a compute unit, and of a window of statistics.
   int32_t tile_n;
   int32_t tile_g;
