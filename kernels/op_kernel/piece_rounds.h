@@ -136,12 +136,16 @@ class PieceRounds {
       sums_.FinishVisit();
       sums_.StartVisit(walk.cursor);
     }
-    sums_.Add(shape, ring_.grad_out(slot), ring_.input(slot));
+    sums_.Add(shape, ring_.grad_out(slot), ring_.input(slot), ReleaseOf(slot));
     ++done_.sums;
     const bool last = walk.left == 1;
     if (last) LeaveSums(walk);
     Step(walk);
     if (last) flags_.Signal(walk.round - 1);
+  }
+
+  __aicore__ inline Release ReleaseOf(int32_t slot) {
+    return ring_.ReleaseOf(slot, done_.sums + done_.writes + ring_.slots() < 2 * pieces_);
   }
 
   // Of the sums a group.
@@ -209,7 +213,7 @@ class PieceRounds {
       sums_.MakeCoefficients(written_, sums_.group_sums(at));
     }
     const LocalTensor<T>& grad_out = ring_.grad_out(slot);
-    sums_.Apply(walk.cursor, shape, grad_out, ring_.input(slot), true);
+    sums_.Apply(walk.cursor, shape, grad_out, ring_.input(slot), true, ReleaseOf(slot));
     ring_.BeginStore(slot);
     StoreRows<T>(context_.grad_input, sums_.OffsetOf(walk.cursor), grad_out, sums_.MoveOf(shape));
     ++done_.writes;

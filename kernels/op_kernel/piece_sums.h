@@ -93,10 +93,11 @@ class PieceSums {
         cursor, tiling_.row_pieces > 1 ? 1 : MinOf(tiling_.D - cursor.row, tiling_.vector_elems));
   }
 
-  // First pass over one piece.
+  // First pass over one piece. `release`: of its slot.
   __aicore__ inline void Add(const PieceShape& shape, const LocalTensor<T>& grad_out,
-                             const LocalTensor<T>& input) {
+                             const LocalTensor<T>& input, const Release& release) {
     const int32_t at_once = RowsAtOnce(shape);
+    BeginReads(shape, release);
     if (tiling_.S == 1) {
       AddLanes(shape, grad_out, input);
     } else if (!kIsFloat<T> && tiling_.tree_lanes > 0) {
@@ -107,6 +108,7 @@ class PieceSums {
                 grad_out[row * shape.pitch], input[row * shape.pitch]);
       }
     }
+    if constexpr (kIsFloat<T>) release.Set();
     count_ += shape.values;
   }
 
@@ -159,11 +161,12 @@ class PieceSums {
   // is gone.
   __aicore__ inline void Apply(const PieceCursor& cursor, const PieceShape& shape,
                                const LocalTensor<T>& grad_out, const LocalTensor<T>& input,
-                               bool reloaded) {
+                               bool reloaded, const Release& release) {
     values_.OpenScaledWeight(cursor, shape.values);
     const int32_t at_once = RowsAtOnce(shape) > 0 ? RowsAtOnce(shape) : 1;
     const int32_t width = at_once * shape.pitch;
     const int32_t part = RowsAtOnce(shape) > 0 ? width : tiling_.work_elems;
+    BeginReads(shape, release);
     for (int32_t row = 0; row < shape.rows; row += at_once) {
       const int32_t rows = MinOf(shape.rows - row, at_once);
       for (int32_t at = 0; at < width; at += part) {
@@ -172,6 +175,7 @@ class PieceSums {
                   MinOf(width - at, part) / at_once, reloaded);
       }
     }
+    if constexpr (kIsFloat<T>) release.Set();
   }
 
  private:
@@ -195,6 +199,16 @@ class PieceSums {
     return tiling_.work_rows;
   }
 
+  // 16-bit data is read when it is converted, float32 data until the pass ends.
+  __aicore__ inline void BeginReads(const PieceShape& shape, const Release& release) {
+    unread_ = shape.rows * shape.pitch;
+    release_ = release;
+  }
+  __aicore__ inline void EndReads(int32_t count) {
+    unread_ -= count;
+    if (!kIsFloat<T> && unread_ == 0) release_.Set();
+  }
+
   // The copy of the input comes first: a second pass may still read that of grad_out.
   __aicore__ inline void Convert(const LocalTensor<T>& grad_out, const LocalTensor<T>& input,
                                  int32_t count) {
@@ -207,6 +221,7 @@ class PieceSums {
       BroadcastRows<SubtractOp>(copy, copy, values_.Mean(visit_.group), 1, count, 1);
     }
     ToFloat(passes_.GradOut(grad_out), grad_out, count);
+    EndReads(count);
     Order();
   }
 
@@ -385,8 +400,9 @@ class PieceSums {
     } else if (reloaded) {
       passes_.Centre(input_data, values_.Mean(group), 1, count, 1);
     }
-    BroadcastRows<ScaleShiftOp>(input, scale_, shift_, 1, count, 1);
     ToFloat(grad_out, grad_out_data, count);
+    EndReads(count);
+    BroadcastRows<ScaleShiftOp>(input, scale_, shift_, 1, count, 1);
     Order();
     if (tiling_.S == 1) {
       AscendC::FusedMulAdd(grad_out, values_.ScaledWeight(row), input, count);
@@ -407,6 +423,8 @@ class PieceSums {
   LocalTensor<T> weight_staging_;
   PieceCursor visit_{-1, 0, 0};
   bool open_ = false;
+  int32_t unread_ = 0;  // elements of the piece
+  Release release_{};
   int32_t count_ = 0;  // values of the visit so far
   int32_t tree_rows_ =
       0;  // of its last values, from tree_value_ on: their trees are in the scratch
