@@ -98,13 +98,17 @@ bool HasTree(int64_t blocks) {
   return true;
 }
 
-// 16-bit data: the trees of rows, or of parts of a row that do not fit in the float32 copies.
+// Whether the float32 copies hold a part of a row.
+bool HasParts(const GroupNormGradTiling& tiling) {
+  return tiling.row_pieces > 1 || tiling.work_rows == 0;
+}
+
+// 16-bit data: the trees of rows, or of what parts of a row add up to.
 void SetTrees(const Sizes& sizes, GroupNormGradTiling& tiling) {
   tiling.tree_lanes = 0;
   if (sizes.problem.S == 1) return;
-  if (tiling.row_pieces > 1 || tiling.work_rows == 0) {
-    const int64_t row = tiling.row_pieces > 1 ? tiling.piece_elems : tiling.row_pitch;
-    int64_t blocks = RoundUp(CeilDiv(row, 64), 8);
+  if (HasParts(tiling)) {
+    int64_t blocks = RoundUp(CeilDiv(tiling.work_elems, 64), 8);
     while (!HasTree(blocks)) blocks += 8;
     tiling.tree_lanes = static_cast<int32_t>(blocks * 8);
     return;
@@ -117,21 +121,28 @@ void SetTrees(const Sizes& sizes, GroupNormGradTiling& tiling) {
   }
 }
 
-// The scratch: for the trees of `rows` rows, if there are any.
+// The scratch: for the trees of `rows` rows, if there are any, and behind them for their next steps
+// or for the sums of a part.
 void SetScratch(int64_t rows, GroupNormGradTiling& tiling) {
-  const int64_t blocks = tiling.tree_lanes / 8;
+  int64_t blocks = tiling.tree_lanes / 8;
   tiling.tree_rows = static_cast<int32_t>(rows);
   tiling.scratch_elems = kNarrowScratch;
   if (blocks == 0) return;
-  const int64_t elems = 2 * rows * (blocks + blocks / StepBlocks(blocks)) * 8 + 64;
-  tiling.scratch_elems = static_cast<int32_t>(std::max(kTreeScratch, elems));
+  const int64_t trees = 2 * rows * blocks * 8 + 64;
+  blocks /= StepBlocks(blocks);
+  int64_t behind = 2 * rows * blocks * 8;
+  if (blocks > 8 || (blocks > 1 && rows >= 16)) {
+    behind += 2 * rows * (blocks / StepBlocks(blocks)) * 8 + 64;
+  }
+  if (HasParts(tiling)) behind = std::max<int64_t>(behind, 2 * tiling.tree_lanes);
+  tiling.scratch_elems = static_cast<int32_t>(std::max(kTreeScratch, trees + behind));
 }
 
 // Trees of a whole visit if they fit, or of fewer rows, down to those of the float32 copies.
 void FitTrees(const Sizes& sizes, GroupNormGradTiling& tiling) {
-  const int64_t least = std::max(tiling.row_pieces > 1 ? 1 : tiling.work_rows, 1);
+  const int64_t least = HasParts(tiling) ? 1 : tiling.work_rows;
   int64_t rows = std::min<int64_t>({tiling.D, tiling.vector_elems, kMaxTreeRows}) / least * least;
-  if (tiling.row_pieces > 1) rows = 1;
+  if (HasParts(tiling)) rows = 1;
   for (SetScratch(rows, tiling); rows > least && UbBytes(sizes, tiling) > sizes.platform.ub_bytes;
        SetScratch(rows, tiling)) {
     rows -= least;
