@@ -98,7 +98,10 @@ class PieceRounds {
   }
 
   __aicore__ inline bool WriteIsNext(const Progress& progress) const {
-    return progress.sums == pieces_ || progress.writes + lag_ <= progress.sums;
+    // At last all alike, so that no core's sums come late, with most pieces left for the exchange.
+    const bool late = progress.sums + tiling_.lag / 2 > pieces_ + 1;
+    const int64_t lag = late ? tiling_.lag + kLags - 1 : lag_;
+    return progress.sums == pieces_ || progress.writes + lag <= progress.sums;
   }
 
   __aicore__ inline void LoadUpTo(int64_t items) {
