@@ -140,7 +140,7 @@ def size_cases() -> Iterator[Case]:
         yield Case("trees of parts of rows of unequal length", (1, 12, 9999, 2), dtype, cores=3)
         yield Case("trees up to the end of the scratch", (4, 22, 1000, 2), dtype, cores=3)
         yield Case("weight of a visit inside a block", (8, 15, 4096, 3), dtype, cores=3)
-        yield Case("rounds", (1, 60, 40_000, 6), dtype, soc="Ascend910B4")
+        yield Case("rounds", (1, 60, 60_000, 6), dtype, soc="Ascend910B4")
         yield Case("groups of many short rows", (2, 4096, 9, 2), dtype)
         yield Case("shares that end in another group", (3, 10_006, 2, 2), dtype)
         yield Case("shares that end in another group", (7, 3001, 64, 1), dtype)

@@ -16,6 +16,8 @@ ROUNDS = ("float32", 1, 40, 32_026, 10)
 UNEVEN = ("float32", 2, 24, 3000, 2)  # rows of 375 blocks, five a repeat
 ROWS = ("float32", 4, 4096, 64, 4)
 PARTS = ("bfloat16", 2, 48, 30_000, 2)  # of rows, the last one shorter
+LONG_ROWS = ("bfloat16", 1, 24, 15_216, 4)  # longer than the copies, the last part shorter
+NARROW_ROUNDS = ("bfloat16", 1, 60, 60_000, 6)
 NARROW = ("bfloat16", 4, 64, 49, 8)
 SHORT_ROWS = ("float32", 4, 64, 9, 8)
 # Cores whose share ends in another group than it starts in.
@@ -464,13 +466,51 @@ MUTATIONS = (
         CROSSING,
         "values",
     ),
-    Mutation(
-        "tree of a shorter part filled up with the longer one's sums",
-        "piece_sums.h",
-        "full < zeros_from_ && ",
-        "false && ",
-        PARTS,
+    dropped(
+        "last block of a part's sums not cleared",
+        "piece_trees.h",
+        "if (rest > 0) AscendC::Duplicate(dst[full * sums], 0.0f, sums);",
+        LONG_ROWS,
         "values",
+    ),
+    Mutation(
+        "copies made beside the sums of the unit before",
+        "piece_trees.h",
+        "last);\n        Order();\n      } else",
+        "last);\n      } else",
+        LONG_ROWS,
+        "race",
+    ),
+    Mutation(
+        "parts added up beside their sums",
+        "piece_trees.h",
+        "Order();\n        AscendC::Add(tree",
+        "AscendC::Add(tree",
+        LONG_ROWS,
+        "race",
+    ),
+    dropped(
+        "copies made beside a second pass",
+        "piece_trees.h",
+        "Order();  // a second pass may still read its copies",
+        NARROW_ROUNDS,
+        "race",
+    ),
+    Mutation(
+        "tree goes on beside the sums of its last part",
+        "piece_trees.h",
+        "if (rows_ == 0) return;\n    Order();",
+        "if (rows_ == 0) return;",
+        LONG_ROWS,
+        "race",
+    ),
+    Mutation(
+        "next load let in before the data is read",
+        "piece_trees.h",
+        "    WidenPairs(pairs, grad_out, full, rest);\n    release.Set();",
+        "    release.Set();\n    WidenPairs(pairs, grad_out, full, rest);",
+        PARTS,
+        "race",
     ),
     Mutation(
         "input's copy scaled while it is made",

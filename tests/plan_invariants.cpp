@@ -176,7 +176,10 @@ void CheckTrees(const Problem& p, const GroupNormGradTiling& t) {
   Expect(t.tree_rows >= (parts ? 1 : t.work_rows) && t.tree_rows <= 255, "trees of a unit's rows");
   if (!parts) return;
   const int64_t row = t.row_pieces > 1 ? t.piece_elems : t.row_pitch;
-  Expect(row <= t.tree_lanes * 8, "a part's first level fits in its tree");
+  Expect(std::min<int64_t>(row, t.work_elems) <= t.tree_lanes * 8,
+         "a unit's first level fits in its tree");
+  Expect(t.tree_rows == 1 && 2 * 2 * t.tree_lanes + 64 <= t.scratch_elems,
+         "a tree of parts, and the sums of one more, fit in scratch");
   Expect(row <= t.work_elems || t.work_elems % 64 == 0, "units of a part are whole repeats");
 }
 

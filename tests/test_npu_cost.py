@@ -75,7 +75,6 @@ EXPLAINED = {  # what kernels/README.md says the kernel does not keep, and why; 
     ("accept_1_256_15200", "fp32", "Ascend910B1"): {TIME},
     ("accept_1_256_15200", "bf16", "Ascend910B1"): {TIME},
     ("accept_1_256_15200", "bf16", "Ascend910B4"): {TIME},
-    ("accept_1_128_262144", "bf16", "Ascend910B1"): {TIME},
     ("accept_32_64_3136", "bf16", "Ascend910B1"): {TIME},
     ("accept_2_640_1024", "bf16", "Ascend910B1"): {DMA},
     ("accept_128_512_1", "fp32", "Ascend910B1"): {BYTES, REPEATS},

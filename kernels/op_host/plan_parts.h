@@ -58,9 +58,10 @@ struct CostRates {
   static constexpr double kCoreL2Rate = 118;
   static constexpr double kCoreWriteRate = 51;
   static constexpr double kSyncNs = 1500;
-  static constexpr double kRoundNs = 650;       // the sums' way out and in, and their visit's end
-  static constexpr double kRoundsLoss = 1.06;   // of two kinds of loads in one queue
-  static constexpr double kMeanExtraLag = 1.5;  // pieces
+  static constexpr double kRoundNs = 650;         // the sums' way out and in, and their visit's end
+  static constexpr double kRoundsLoss = 1.06;     // of two kinds of loads in one queue
+  static constexpr double kShallowRounds = 1.08;  // of the vector unit's time with two slots only
+  static constexpr double kMeanExtraLag = 1.5;    // pieces
 };
 
 struct Sizes {

@@ -22,11 +22,13 @@ constexpr int64_t kWorkElems[] = {8192, 7168, 6144, 5120, 4096, 3072, 2048};
 constexpr int64_t kNarrowScratch = 3072;  // 16-bit data: the steps of two trees of a unit
 constexpr int64_t kTreeScratch = 2048;    // beside the trees of rows, if these take less
 constexpr int64_t kMaxTreeRows = 255;     // that one instruction finishes
-constexpr int64_t kWideScratch = 5376;    // float32: beside them the products of a row of 4096
+constexpr int64_t kPartsOfTree = 32;    // of a row whose sums are added up before its tree goes on
+constexpr int64_t kWideScratch = 5376;  // float32: beside them the products of a row of 4096
 constexpr int64_t kMaxVectorElems = 512;
 constexpr int64_t kMaxShareGroups = 32;  // whose sums a core keeps between the passes
 constexpr int64_t kMaxWholeGroups = kStatisticsWindow / 2;  // before dealt ones
-constexpr int64_t kLeastLag = 2;              // pieces between a round's sums and its second pass
+constexpr int64_t kLeastLag = 2;  // pieces between a round's sums and its second pass
+constexpr int64_t kLagSteps = 8;  // of a round's pieces, for each of which it is one more
 constexpr int64_t kMaxRoundPieces = 1 << 30;  // of all groups: the lag is counted in 32 bits
 constexpr int64_t kMaxLanePiece = 2048;       // channels of a piece when S is 1
 constexpr int64_t kMaxWholeWeight = 1024;     // values, each group's on a block
@@ -98,13 +100,17 @@ bool HasTree(int64_t blocks) {
   return true;
 }
 
-// 16-bit data: the trees of rows, or of parts of a row that do not fit in the float32 copies.
+// Whether the float32 copies hold a part of a row.
+bool HasParts(const GroupNormGradTiling& tiling) {
+  return tiling.row_pieces > 1 || tiling.work_rows == 0;
+}
+
+// 16-bit data: the trees of rows, or of what parts of a row add up to.
 void SetTrees(const Sizes& sizes, GroupNormGradTiling& tiling) {
   tiling.tree_lanes = 0;
   if (sizes.problem.S == 1) return;
-  if (tiling.row_pieces > 1 || tiling.work_rows == 0) {
-    const int64_t row = tiling.row_pieces > 1 ? tiling.piece_elems : tiling.row_pitch;
-    int64_t blocks = RoundUp(CeilDiv(row, 64), 8);
+  if (HasParts(tiling)) {
+    int64_t blocks = RoundUp(CeilDiv(tiling.work_elems, 64), 8);
     while (!HasTree(blocks)) blocks += 8;
     tiling.tree_lanes = static_cast<int32_t>(blocks * 8);
     return;
@@ -117,21 +123,28 @@ void SetTrees(const Sizes& sizes, GroupNormGradTiling& tiling) {
   }
 }
 
-// The scratch: for the trees of `rows` rows, if there are any.
+// The scratch: for the trees of `rows` rows, if there are any, and behind them for their next steps
+// or for the sums of a part.
 void SetScratch(int64_t rows, GroupNormGradTiling& tiling) {
-  const int64_t blocks = tiling.tree_lanes / 8;
+  int64_t blocks = tiling.tree_lanes / 8;
   tiling.tree_rows = static_cast<int32_t>(rows);
   tiling.scratch_elems = kNarrowScratch;
   if (blocks == 0) return;
-  const int64_t elems = 2 * rows * (blocks + blocks / StepBlocks(blocks)) * 8 + 64;
-  tiling.scratch_elems = static_cast<int32_t>(std::max(kTreeScratch, elems));
+  const int64_t trees = 2 * rows * blocks * 8 + 64;
+  blocks /= StepBlocks(blocks);
+  int64_t behind = 2 * rows * blocks * 8;
+  if (blocks > 8 || (blocks > 1 && rows >= 16)) {
+    behind += 2 * rows * (blocks / StepBlocks(blocks)) * 8 + 64;
+  }
+  if (HasParts(tiling)) behind = std::max<int64_t>(behind, 2 * tiling.tree_lanes);
+  tiling.scratch_elems = static_cast<int32_t>(std::max(kTreeScratch, trees + behind));
 }
 
 // Trees of a whole visit if they fit, or of fewer rows, down to those of the float32 copies.
 void FitTrees(const Sizes& sizes, GroupNormGradTiling& tiling) {
-  const int64_t least = std::max(tiling.row_pieces > 1 ? 1 : tiling.work_rows, 1);
+  const int64_t least = HasParts(tiling) ? 1 : tiling.work_rows;
   int64_t rows = std::min<int64_t>({tiling.D, tiling.vector_elems, kMaxTreeRows}) / least * least;
-  if (tiling.row_pieces > 1) rows = 1;
+  if (HasParts(tiling)) rows = 1;
   for (SetScratch(rows, tiling); rows > least && UbBytes(sizes, tiling) > sizes.platform.ub_bytes;
        SetScratch(rows, tiling)) {
     rows -= least;
@@ -188,7 +201,9 @@ double VectorBytes(double piece_bytes, const GroupNormGradTiling& tiling) {
   const int64_t row = std::max(tiling.row_pieces > 1 ? tiling.piece_elems : tiling.row_pitch, 1);
   const int64_t units = tiling.work_rows > 0 ? CeilDiv(tiling.piece_rows, tiling.work_rows)
                                              : tiling.piece_rows * CeilDiv(row, tiling.work_elems);
-  const double finishes = static_cast<double>(tiling.piece_rows) / tiling.tree_rows;
+  const double finishes = tiling.row_pieces > 1
+                              ? 1.0 / static_cast<double>(std::min(tiling.row_pieces, kPartsOfTree))
+                              : static_cast<double>(tiling.piece_rows) / tiling.tree_rows;
   const double starts =
       tiling.tree_lanes > 0
           ? static_cast<double>(units) * CostRates::kUnitStarts + finishes * CostRates::kTreeStarts
@@ -259,10 +274,12 @@ DealtTimes TimesOf(const Sizes& sizes, const GroupNormGradTiling& tiling, double
       CostRates::kSyncNs;
   const double loads = CostRates::kRoundsLoss * (reads / CostRates::kCoreHbmRate + reads / l2);
   const double behind = tiling.lag + CostRates::kMeanExtraLag;
-  const double in_rounds = std::max(pieces * std::max(reads / hbm, loads) +
-                                        behind * std::max({reads / l2, write, second_vector}),
-                                    pieces * CostRates::kRoundsLoss * vector) +
-                           tiling.rounds * CostRates::kRoundNs;
+  const double waits = tiling.slots == 2 ? CostRates::kShallowRounds : 1;
+  // Sums alone at first, both passes, and the second alone at last.
+  const double in_rounds =
+      std::min(behind, pieces) * std::max(reads / hbm, vector - second_vector) +
+      std::max(pieces - behind, 0.0) * std::max({reads / hbm, loads, waits * vector}) +
+      behind * std::max({reads / l2, write, second_vector}) + tiling.rounds * CostRates::kRoundNs;
   return {one_exchange, in_rounds};
 }
 
@@ -290,7 +307,7 @@ void ConsiderRounds(const Sizes& sizes, const Candidate& split, double piece_byt
     tiling.late_per_core = late / cores;
     tiling.late_larger_cores = late % cores;
     const int64_t load = CeilDiv(most, cores);
-    tiling.lag = static_cast<int32_t>(load + kLeastLag);
+    tiling.lag = static_cast<int32_t>(load + kLeastLag + load / kLagSteps);
     tiling.round_share = static_cast<int32_t>((load - 1) / cut.group_pieces + 2);
     tiling.share_groups = static_cast<int32_t>(rounds * tiling.round_share);
     tiling.exchange_cores = static_cast<int32_t>(

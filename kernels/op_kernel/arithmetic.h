@@ -57,14 +57,17 @@ __aicore__ inline void SumsToCoefficients(const LocalTensor<float>& sums, int32_
 // buffers of its own.
 template <class T>
 struct Passes {
-  LocalTensor<float> work_grad_out, work_input;  // unused for float32
+  LocalTensor<float> work, work_grad_out, work_input;  // both and each; unused for float32
   LocalTensor<float> scratch;
   int32_t scratch_elems;
 
   __aicore__ inline void Init(UbArena& arena, const GroupNormGradTiling& tiling) {
     if constexpr (!kIsFloat<T>) {
-      work_grad_out = arena.Take<float>(tiling.work_elems, BankHalf::kFirst);
-      work_input = arena.Take<float>(tiling.work_elems, BankHalf::kSecond);
+      // The second in the other half of the bank groups.
+      const int32_t apart = RoundUpTo<2 * kLanes>(tiling.work_elems - kLanes) + kLanes;
+      work = arena.Take<float>(apart + tiling.work_elems, BankHalf::kFirst);
+      work_grad_out = work;
+      work_input = work[apart];
     }
     scratch_elems = tiling.scratch_elems;
     scratch = arena.Take<float>(scratch_elems, BankHalf::kSecond);

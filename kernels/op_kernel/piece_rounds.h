@@ -97,7 +97,10 @@ class PieceRounds {
   }
 
   __aicore__ inline bool WriteIsNext(const Progress& progress) const {
-    return progress.sums == pieces_ || progress.writes + lag_ <= progress.sums;
+    // At last all alike, so that no core's sums come late, with most pieces left for the exchange.
+    const bool late = progress.sums + tiling_.lag / 2 > pieces_ + 1;
+    const int64_t lag = late ? tiling_.lag + kLags - 1 : lag_;
+    return progress.sums == pieces_ || progress.writes + lag <= progress.sums;
   }
 
   __aicore__ inline void LoadUpTo(int64_t items) {
@@ -135,12 +138,16 @@ class PieceRounds {
       sums_.FinishVisit();
       sums_.StartVisit(walk.cursor);
     }
-    sums_.Add(shape, ring_.grad_out(slot), ring_.input(slot));
+    sums_.Add(shape, ring_.grad_out(slot), ring_.input(slot), ReleaseOf(slot));
     ++done_.sums;
     const bool last = walk.left == 1;
     if (last) LeaveSums(walk);
     Step(walk);
     if (last) context_.flags.Signal(walk.round - 1);
+  }
+
+  __aicore__ inline Release ReleaseOf(int32_t slot) {
+    return ring_.ReleaseOf(slot, done_.sums + done_.writes + ring_.slots() < 2 * pieces_);
   }
 
   // Of the sums a group.
@@ -208,7 +215,7 @@ class PieceRounds {
       sums_.MakeCoefficients(written_, sums_.group_sums(at));
     }
     const LocalTensor<T>& grad_out = ring_.grad_out(slot);
-    sums_.Apply(walk.cursor, shape, grad_out, ring_.input(slot), true);
+    sums_.Apply(walk.cursor, shape, grad_out, ring_.input(slot), true, ReleaseOf(slot));
     ring_.BeginStore(slot);
     StoreRows<T>(context_.grad_input, sums_.OffsetOf(walk.cursor), grad_out, sums_.MoveOf(shape));
     ++done_.writes;

@@ -2,6 +2,7 @@
 // pieces keeps between them. The order of the pieces and their buffers are piece_walk.h's.
 #pragma once
 
+#include "piece_trees.h"
 #include "piece_values.h"
 
 namespace group_norm_grad {
@@ -15,7 +16,7 @@ template <class T>
 class PieceSums {
  public:
   __aicore__ inline explicit PieceSums(Context<T>& context)
-      : context_(context), tiling_(context.tiling), values_(context) {}
+      : context_(context), tiling_(context.tiling), values_(context), trees_(context) {}
 
   __aicore__ inline void TakeBuffers() {
     UbArena& arena = context_.arena;
@@ -26,7 +27,11 @@ class PieceSums {
     scale_ = coefficients_[kLanes];
     vectors_ = arena.Take<float>(2 * tiling_.vector_elems);
     channel_sums_ = vectors_;
-    channel_products_ = vectors_[tiling_.vector_elems];
+    // Without a gap where a group's values are whole blocks and all there is.
+    channels_apart_ = tiling_.S > 1 && OneVisit() && tiling_.D % kBlockLanes == 0
+                          ? static_cast<int32_t>(tiling_.D)
+                          : tiling_.vector_elems;
+    channel_products_ = vectors_[channels_apart_];
     group_sums_ = arena.Take<float>((tiling_.share_groups + 1) * kGroupSums);
     visit_sums_ = arena.Take<float>(kGroupSums);
     gathered_ = arena.Take<float>(tiling_.exchange_cores * 2 * kGroupSums);
@@ -34,9 +39,8 @@ class PieceSums {
     values_.TakeBuffers(weight_staging_);
     AscendC::Duplicate(group_sums_, 0.0f, (tiling_.share_groups + 1) * kGroupSums);
     AscendC::Duplicate(visit_sums_, 0.0f, kGroupSums);
-    // A tree's step takes all rows that the scratch holds, whether they are there or not.
-    if (tiling_.tree_lanes > 0) AscendC::Duplicate(passes_.scratch, 0.0f, tiling_.scratch_elems);
-    zeros_from_ = tiling_.tree_lanes;
+    trees_.Init(passes_, context_.NeedGradOutSums() ? channel_sums_ : channel_products_,
+                channels_apart_);
     ClearVectors();
   }
 
@@ -93,19 +97,24 @@ class PieceSums {
         cursor, tiling_.row_pieces > 1 ? 1 : MinOf(tiling_.D - cursor.row, tiling_.vector_elems));
   }
 
-  // First pass over one piece.
+  // First pass over one piece. `release`: of its slot.
   __aicore__ inline void Add(const PieceShape& shape, const LocalTensor<T>& grad_out,
-                             const LocalTensor<T>& input) {
+                             const LocalTensor<T>& input, const Release& release) {
     const int32_t at_once = RowsAtOnce(shape);
     if (tiling_.S == 1) {
       AddLanes(shape, grad_out, input);
+      release.Set();
     } else if (!kIsFloat<T> && tiling_.tree_lanes > 0) {
-      AddTrees(shape, at_once, grad_out, input);
+      if constexpr (!kIsFloat<T>) {
+        trees_.Add(count_, shape.rows, shape.pitch, at_once, grad_out, input,
+                   values_.Mean(visit_.group), release);
+      }
     } else {
       for (int32_t row = 0; row < shape.rows; row += at_once) {
         AddRows(count_ + row, MinOf(shape.rows - row, at_once), shape.pitch,
                 grad_out[row * shape.pitch], input[row * shape.pitch]);
       }
+      release.Set();
     }
     count_ += shape.values;
   }
@@ -114,8 +123,7 @@ class PieceSums {
   __aicore__ inline void FinishVisit() {
     if (!open_) return;
     open_ = false;
-    FinishTrees();
-    zeros_from_ = tiling_.tree_lanes;  // what follows may take the scratch
+    if constexpr (!kIsFloat<T>) trees_.Finish();
     const int32_t count = RoundUpTo<kBlockLanes>(count_);
     if (context_.NeedProductSums()) {
       BroadcastRows<MultiplyOp>(channel_products_, channel_products_, values_.Rstd(visit_.group), 1,
@@ -126,7 +134,7 @@ class PieceSums {
     if (context_.WantSums()) {
       context_.StoreSums(
           (visit_.group * tiling_.D + visit_.row) * tiling_.row_pieces + visit_.piece,
-          channel_sums_, weight_staging_, tiling_.vector_elems, {1, count_, count, count_});
+          channel_sums_, weight_staging_, channels_apart_, {1, count_, count, count_});
     }
   }
 
@@ -159,7 +167,7 @@ class PieceSums {
   // is gone.
   __aicore__ inline void Apply(const PieceCursor& cursor, const PieceShape& shape,
                                const LocalTensor<T>& grad_out, const LocalTensor<T>& input,
-                               bool reloaded) {
+                               bool reloaded, const Release& release) {
     values_.OpenScaledWeight(cursor, shape.values);
     const int32_t at_once = RowsAtOnce(shape) > 0 ? RowsAtOnce(shape) : 1;
     const int32_t width = at_once * shape.pitch;
@@ -168,8 +176,9 @@ class PieceSums {
       const int32_t rows = MinOf(shape.rows - row, at_once);
       for (int32_t at = 0; at < width; at += part) {
         const int32_t start = row * shape.pitch + at;
+        const bool last = row + rows == shape.rows && at + part >= width;
         ApplyRows(grad_out[start], input[start], cursor.group, row, rows,
-                  MinOf(width - at, part) / at_once, reloaded);
+                  MinOf(width - at, part) / at_once, reloaded, last ? release : Release{});
       }
     }
   }
@@ -226,95 +235,9 @@ class PieceSums {
   __aicore__ inline void AddRows(int32_t value, int32_t rows, int32_t pitch,
                                  const LocalTensor<T>& grad_out, const LocalTensor<T>& input) {
     Convert(grad_out, input, rows * pitch);
-    passes_.SumRowsOf(channel_sums_[value], tiling_.vector_elems, passes_.GradOut(grad_out),
+    passes_.SumRowsOf(channel_sums_[value], channels_apart_, passes_.GradOut(grad_out),
                       passes_.Input(input), rows, pitch, context_.NeedGradOutSums(),
                       context_.NeedProductSums(), true, value % kBlockLanes == 0);
-  }
-
-  // The first level of the trees of some rows, or of one row: sums of `blocks` blocks a repeat in
-  // the float32 copies, from lane `at` of the scratch on those of grad_out, and behind all of these
-  // those of grad_out * input, which takes the place of the input's copy.
-  __aicore__ inline void SumUnit(int32_t at, const LocalTensor<T>& grad_out_data,
-                                 const LocalTensor<T>& input_data, int32_t count, int32_t blocks) {
-    const LocalTensor<float> grad_out = passes_.GradOut(grad_out_data);
-    const LocalTensor<float> input = passes_.Input(input_data);
-    Convert(grad_out_data, input_data, count);
-    if (context_.NeedGradOutSums()) SumBlocksOf(at, grad_out, count, blocks);
-    if (context_.NeedProductSums()) {
-      AscendC::Mul(input, grad_out, input, count);
-      Order();
-      SumBlocksOf(at + (Sources() - 1) * tiling_.tree_rows * tiling_.tree_lanes, input, count,
-                  blocks);
-    }
-    Order();
-  }
-
-  __aicore__ inline void SumBlocksOf(int32_t at, const LocalTensor<float>& data, int32_t count,
-                                     int32_t blocks) {
-    const LocalTensor<float> sums = passes_.scratch[at];
-    const int32_t repeats = count / (blocks * kBlockLanes);
-    const int32_t rest = count / kBlockLanes - repeats * blocks;
-    SumBlocks(sums, data, repeats, blocks, kBlockLanes);
-    if (rest == 0) return;
-    SumBlocks(sums[repeats * kBlockLanes], data[repeats * blocks * kBlockLanes], 1, rest,
-              kBlockLanes);
-  }
-
-  __aicore__ inline int32_t Sources() const {
-    return context_.NeedGradOutSums() && context_.NeedProductSums() ? 2 : 1;
-  }
-
-  // 16-bit rows, or parts of one: the first level of their trees a unit of the float32 copies, the
-  // others later, for as many rows as the scratch holds.
-  __aicore__ inline void AddTrees(const PieceShape& shape, int32_t at_once,
-                                  const LocalTensor<T>& grad_out, const LocalTensor<T>& input) {
-    const bool parts = tiling_.work_rows == 0 || tiling_.row_pieces > 1;
-    int32_t rows = 0;
-    for (int32_t row = 0; row < shape.rows; row += rows) {
-      rows = parts ? 1 : MinOf(shape.rows - row, at_once);
-      if (tree_rows_ + rows > tiling_.tree_rows) FinishTrees();
-      if (tree_rows_ == 0) tree_value_ = count_ + row;
-      const int32_t tree = tree_rows_ * tiling_.tree_lanes;
-      const int32_t at = row * shape.pitch;
-      if (parts) {
-        AddRow(tree, shape.pitch, grad_out[at], input[at]);
-      } else {
-        SumUnit(tree, grad_out[at], input[at], rows * shape.pitch, TreeStep());
-      }
-      tree_rows_ += rows;
-    }
-  }
-
-  // Blocks of a row that its tree's first level sums at once.
-  __aicore__ inline int32_t TreeStep() const {
-    const bool parts = tiling_.work_rows == 0 || tiling_.row_pieces > 1;
-    return parts ? kBlockLanes : tiling_.row_pitch / tiling_.tree_lanes;
-  }
-
-  // Zeros fill up the tree; those behind the one row of the scratch stay from piece to piece.
-  __aicore__ inline void AddRow(int32_t tree, int32_t pitch, const LocalTensor<T>& grad_out,
-                                const LocalTensor<T>& input) {
-    const int32_t lanes = tiling_.tree_lanes;
-    const int32_t full = pitch / kLanes * kBlockLanes;
-    for (int32_t source = 0; full < zeros_from_ && source < Sources(); ++source) {
-      AscendC::Duplicate(passes_.scratch[tree + source * tiling_.tree_rows * lanes + full], 0.0f,
-                         lanes - full);
-    }
-    zeros_from_ = tiling_.tree_rows == 1 ? full : lanes;
-    for (int32_t at = 0; at < pitch; at += tiling_.work_elems) {
-      SumUnit(tree + at / kBlockLanes, grad_out[at], input[at],
-              MinOf(pitch - at, tiling_.work_elems), TreeStep());
-    }
-  }
-
-  __aicore__ inline void FinishTrees() {
-    if (tree_rows_ == 0) return;
-    const LocalTensor<float>& sums = context_.NeedGradOutSums() ? channel_sums_ : channel_products_;
-    ClimbTrees(sums[tree_value_], tiling_.vector_elems, Sources(), tree_rows_, tiling_.tree_rows,
-               tiling_.tree_lanes / kBlockLanes, TreeStep(), passes_.scratch,
-               tree_rows_ >= kBlockReduceRows && tree_value_ % kBlockLanes == 0);
-    Order();
-    tree_rows_ = 0;
   }
 
   __aicore__ inline void AddToGroup(int32_t count) {
@@ -330,7 +253,7 @@ class PieceSums {
       BroadcastRows<MultiplyOp>(total, total, values_.WeightBlocks(visit_), 1, kGroupSums, 1);
       Order();
     } else if (at % kBlockLanes == 0 && tiling_.vector_elems <= kLanes) {
-      const int32_t stride = tiling_.vector_elems / kBlockLanes;
+      const int32_t stride = channels_apart_ / kBlockLanes;
       AscendC::Mul(passes_.scratch, vectors_, values_.weight()[at], count_, 2,
                    BinaryRepeatParams(1, 1, 1, kBlockLanes, stride, 0));
       Order();
@@ -375,7 +298,8 @@ class PieceSums {
 
   __aicore__ inline void ApplyRows(const LocalTensor<T>& grad_out_data,
                                    const LocalTensor<T>& input_data, int64_t group, int32_t row,
-                                   int32_t rows, int32_t pitch, bool reloaded) {
+                                   int32_t rows, int32_t pitch, bool reloaded,
+                                   const Release& release) {
     const int32_t count = rows * pitch;
     const LocalTensor<float> grad_out = passes_.GradOut(grad_out_data);
     const LocalTensor<float> input = passes_.Input(input_data);
@@ -385,8 +309,9 @@ class PieceSums {
     } else if (reloaded) {
       passes_.Centre(input_data, values_.Mean(group), 1, count, 1);
     }
-    BroadcastRows<ScaleShiftOp>(input, scale_, shift_, 1, count, 1);
     ToFloat(grad_out, grad_out_data, count);
+    if constexpr (!kIsFloat<T>) release.Set();
+    BroadcastRows<ScaleShiftOp>(input, scale_, shift_, 1, count, 1);
     Order();
     if (tiling_.S == 1) {
       AscendC::FusedMulAdd(grad_out, values_.ScaledWeight(row), input, count);
@@ -395,23 +320,22 @@ class PieceSums {
     }
     Order();
     FromFloat(grad_out_data, grad_out, count);
+    if constexpr (kIsFloat<T>) release.Set();
   }
 
   Context<T>& context_;
   const GroupNormGradTiling& tiling_;
   PieceValues<T> values_;
   Passes<T> passes_;
+  PieceTrees<T> trees_;
   LocalTensor<float> vectors_, channel_sums_, channel_products_;
+  int32_t channels_apart_;
   LocalTensor<float> group_sums_, visit_sums_, gathered_;
   LocalTensor<float> coefficients_, shift_, scale_;  // one block each
   LocalTensor<T> weight_staging_;
   PieceCursor visit_{-1, 0, 0};
   bool open_ = false;
   int32_t count_ = 0;  // values of the visit so far
-  int32_t tree_rows_ =
-      0;  // of its last values, from tree_value_ on: their trees are in the scratch
-  int32_t tree_value_ = 0;
-  int32_t zeros_from_ = 0;  // lanes of a tree in the scratch
   int64_t first_group_ = 0;
 };
 

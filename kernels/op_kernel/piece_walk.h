@@ -139,14 +139,17 @@ class PieceWalk {
         sums_.FinishVisit();
         sums_.StartVisit(cursor);
       }
-      sums_.Add(sums_.RowsOf(shape, rows), ring_.grad_out(slot), ring_.input(slot));
+      const bool loads_ahead = i + ring_.slots() < pieces + more;
+      const Release release = ring_.ReleaseOf(slot, loads_ahead);
+      sums_.Add(sums_.RowsOf(shape, rows), ring_.grad_out(slot), ring_.input(slot),
+                rows < shape.rows ? Release{} : release);
       if (rows < shape.rows) {
         ring_.BeginCompute(slot);
         const int32_t at = rows * shape.pitch;
         sums_.Add(sums_.RowsOf(shape, shape.rows - rows), ring_.grad_out(slot)[at],
-                  ring_.input(slot)[at]);
+                  ring_.input(slot)[at], release);
       }
-      if (i + ring_.slots() < pieces + more) LoadAhead(slot);
+      if (loads_ahead) LoadAhead(slot);
       Advance(tiling_, cursor);
     }
     sums_.FinishVisit();
@@ -179,17 +182,19 @@ class PieceWalk {
       // piece earlier.
       const bool waited_for = exchanged_ && (i == pieces - 1 || i == 0);
       const int32_t rows = waited_for ? HalfRows(shape) : shape.rows;
+      const bool loads_ahead = i < kept && ring_.slots() - 1 - i < more;
       if (rows < shape.rows) {
         PieceCursor second = cursor;
         second.row += rows;
         WriteRows(second, sums_.RowsOf(shape, shape.rows - rows), slot, rows * shape.pitch,
-                  reloaded);
+                  reloaded, Release{});
       }
-      WriteRows(cursor, sums_.RowsOf(shape, rows), slot, 0, reloaded);
+      WriteRows(cursor, sums_.RowsOf(shape, rows), slot, 0, reloaded,
+                ring_.ReleaseOf(slot, i >= kept || loads_ahead));
       if (i >= kept) {
         Load(back, slot, Half::kNone);
         Retreat(tiling_, back);
-      } else if (ring_.slots() - 1 - i < more) {
+      } else if (loads_ahead) {
         LoadAhead(slot);
       }
       Retreat(tiling_, cursor);
@@ -200,9 +205,9 @@ class PieceWalk {
 
   // grad_input of some rows of a piece, from element `at` of the slot on.
   __aicore__ inline void WriteRows(const PieceCursor& cursor, const PieceShape& shape, int32_t slot,
-                                   int32_t at, bool reloaded) {
+                                   int32_t at, bool reloaded, const Release& release) {
     const LocalTensor<T> grad_out = ring_.grad_out(slot)[at];
-    sums_.Apply(cursor, shape, grad_out, ring_.input(slot)[at], reloaded);
+    sums_.Apply(cursor, shape, grad_out, ring_.input(slot)[at], reloaded, release);
     ring_.BeginStore(slot);
     StoreRows<T>(context_.grad_input, sums_.OffsetOf(cursor), grad_out, sums_.MoveOf(shape));
   }

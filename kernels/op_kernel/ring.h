@@ -97,6 +97,17 @@ class Courier {
 // the core. With kNone a load is waited for as a whole.
 enum class Half : int32_t { kOfGroup = 0, kOfDealt = 1, kNone = 2 };
 
+// The flag that lets the next load into a slot start, if one is to come.
+struct Release {
+  AscendC::TEventID event;
+  bool wanted;
+
+  // The vector pipe has read the slot for the last time.
+  __aicore__ inline void Set() const {
+    if (wanted) AscendC::SetFlag<AscendC::HardEvent::V_MTE2>(event);
+  }
+};
+
 template <class T>
 class Ring {
  public:
@@ -117,6 +128,7 @@ class Ring {
       computed_[i] = pipe->AllocEventID<AscendC::HardEvent::V_MTE3>();
       stored_[i] = pipe->AllocEventID<AscendC::HardEvent::MTE3_MTE2>();
       last_user_[i] = User::kNone;
+      released_[i] = false;
     }
   }
 
@@ -142,13 +154,19 @@ class Ring {
     return slot < 0 ? slots_ - 1 : (slot == slots_ ? 0 : slot);
   }
 
-  // A load into the slot's input may follow: the vector pipe has read it. The flags of the slot's
-  // last user are set this late because then none is ever left set when there is nothing more to
-  // load.
+  // For the vector pipe's last reads of the slot before its next load, if there is one: a flag is
+  // never left set.
+  __aicore__ inline Release ReleaseOf(int32_t slot, bool loads_again) {
+    released_[slot] = loads_again;
+    return {read_[slot], loads_again};
+  }
+
+  // A load into the slot's input may follow: the vector pipe has read it.
   __aicore__ inline void BeginInput(int32_t slot) {
     if (last_user_[slot] == User::kNone) return;
-    AscendC::SetFlag<AscendC::HardEvent::V_MTE2>(read_[slot]);
+    if (!released_[slot]) AscendC::SetFlag<AscendC::HardEvent::V_MTE2>(read_[slot]);
     AscendC::WaitFlag<AscendC::HardEvent::V_MTE2>(read_[slot]);
+    released_[slot] = false;
   }
 
   // And one into its grad_out: what took its place has been stored, while the input came in.
@@ -191,6 +209,7 @@ class Ring {
   LocalTensor<T> input_[kMaxSlots];
   AscendC::TEventID loaded_[kMaxSlots], read_[kMaxSlots], computed_[kMaxSlots], stored_[kMaxSlots];
   User last_user_[kMaxSlots];
+  bool released_[kMaxSlots];  // by a flag that is on its way
   AscendC::TEventID half_loaded_[kHalves];
   AscendC::TPipe* pipe_ = nullptr;
   int32_t slots_ = 0;

@@ -78,13 +78,17 @@ struct TreeMask {
   }
 };
 
-// One sum a block for `blocks` blocks a repeat: a block of sums a repeat.
+// One sum a block for `blocks` blocks a repeat: a block of sums a repeat. Steps are from block to
+// block.
 __aicore__ inline void SumBlocks(const LocalTensor<float>& dst, const LocalTensor<float>& src,
-                                 int32_t repeats, int32_t blocks, int32_t lanes) {
+                                 int32_t repeats, int32_t blocks, int32_t lanes,
+                                 int32_t dst_step = 1, int32_t src_step = 1) {
   const TreeMask mask(blocks, lanes);
+  const int32_t stride = blocks * src_step;
   for (int32_t done = 0; done < repeats; done += kMaxRepeats) {
-    AscendC::BlockReduceSum(dst[done * kBlockLanes], src[done * blocks * kBlockLanes],
-                            MinOf(repeats - done, kMaxRepeats), mask.bits, 1, 1, blocks);
+    AscendC::BlockReduceSum(dst[done * dst_step * kBlockLanes], src[done * stride * kBlockLanes],
+                            MinOf(repeats - done, kMaxRepeats), mask.bits, dst_step, src_step,
+                            stride);
   }
 }
 
@@ -134,8 +138,8 @@ __aicore__ inline void ClimbTrees(const LocalTensor<float>& dst, int32_t apart, 
     AscendC::WholeReduceSum(dst, scratch[from], mask.bits, 2, apart, 1, stride);
     return;
   }
-  if (many && sources == 2 && rows == source_rows && rows == apart && rows % kBlockLanes == 0) {
-    FinishTree(dst, scratch[from], 2 * rows, blocks, lanes, true);
+  if (sources == 2 && rows == source_rows && rows == apart && rows % kBlockLanes == 0) {
+    FinishTree(dst, scratch[from], 2 * rows, blocks, lanes, many);
     return;
   }
   for (int32_t source = 0; source < sources; ++source) {
