@@ -22,8 +22,7 @@ class GroupTiles {
     Cursor cursor{g_begin_, n_begin_, g_begin_, n_begin_};
     Cursor next = cursor;
     LoadInput(next, 0);  // before the small loads, so that the memory does not wait for these
-    OpenWeight(cursor);
-    OpenStatistics(cursor);
+    OpenWindow(cursor, true);
     LoadGradOut(next, 0);
     for (int32_t slot = 1; slot < ring_.slots() && IsValid(next); ++slot) Load(next, slot);
     for (int32_t slot = 0; IsValid(cursor); slot = ring_.Step(slot, 1)) {
@@ -41,8 +40,7 @@ class GroupTiles {
       }
       if (IsValid(next)) Load(next, slot);
       if (!IsValid(cursor)) break;
-      if (!same_weight) OpenWeight(cursor);
-      if (!same_weight || cursor.window_n != done.window_n) OpenStatistics(cursor);
+      if (!same_weight || cursor.window_n != done.window_n) OpenWindow(cursor, !same_weight);
     }
     if (LeavesSums()) {
       context_.flags.Wait(kChannelSums);
@@ -214,45 +212,69 @@ class GroupTiles {
     }
   }
 
-  __aicore__ inline void OpenWeight(const Cursor& cursor) {
-    const int32_t groups = static_cast<int32_t>(WindowEndG(cursor) - cursor.window_g);
-    const int32_t values = groups * tiling_.channel_pitch;
-    context_.courier.Reclaim();
-    AscendC::Duplicate(window_sums_, 0.0f, 2 * tiling_.window_g * tiling_.channel_pitch);
-    repeated_g_ = -1;
-    if (tiling_.want_input && tiling_.has_weight) {
-      context_.courier.BeforeLoad();
-      context_.weight.Load(
-          weight_, weight_staging_, cursor.window_g * tiling_.D,
-          {groups, static_cast<int32_t>(tiling_.D), tiling_.channel_pitch, tiling_.D});
-      context_.courier.AfterLoad();
-      context_.weight.Widen(weight_, weight_staging_, values);
+  // Weight, statistics and sums of the window. All loads come before the wait for any, so that the
+  // load pipe goes on.
+  __aicore__ inline void OpenWindow(const Cursor& cursor, bool new_weight) {
+    const bool load_weight = new_weight && tiling_.want_input && tiling_.has_weight;
+    const bool load_statistics = context_.NeedProductSums();
+    if (new_weight) {
+      context_.courier.Reclaim();
+      AscendC::Duplicate(window_sums_, 0.0f, 2 * tiling_.window_g * tiling_.channel_pitch);
+      repeated_g_ = -1;
     }
+    if (load_weight || load_statistics) {
+      context_.courier.BeforeLoad();
+      if (load_weight) LoadWeight(cursor);
+      if (load_statistics) LoadStatistics(cursor);
+      context_.courier.AfterLoad();
+    }
+    if (load_weight) {
+      context_.weight.Widen(weight_, weight_staging_, WindowGroups(cursor) * tiling_.channel_pitch);
+    }
+    if (load_statistics) SpreadStatistics(cursor);
     Order();
   }
 
-  // Mean and rstd of the window, one block each, `statistics_step_` blocks from one n to the next.
-  __aicore__ inline void OpenStatistics(const Cursor& cursor) {
-    if (!context_.NeedProductSums()) return;
-    const int32_t n = static_cast<int32_t>(WindowEndN(cursor) - cursor.window_n);
-    const int32_t g = static_cast<int32_t>(WindowEndG(cursor) - cursor.window_g);
+  __aicore__ inline int32_t WindowGroups(const Cursor& cursor) const {
+    return static_cast<int32_t>(WindowEndG(cursor) - cursor.window_g);
+  }
+
+  __aicore__ inline void LoadWeight(const Cursor& cursor) {
+    context_.weight.Load(
+        weight_, weight_staging_, cursor.window_g * tiling_.D,
+        {WindowGroups(cursor), static_cast<int32_t>(tiling_.D), tiling_.channel_pitch, tiling_.D});
+  }
+
+  // Rows of the window's statistics, one an n: all of G, or g rounded up to a block.
+  __aicore__ inline RowShape StatisticsRows(const Cursor& cursor) const {
+    const int32_t g = WindowGroups(cursor);
     const int32_t block = tiling_.stat_is_float ? kBlockLanes : kBlockOf<T>;
-    const bool all = g == tiling_.G;
-    const int32_t pitch = all ? g : (g + block - 1) / block * block;
-    const RowShape shape{n, g, pitch, tiling_.G};
+    const int32_t pitch = g == tiling_.G ? g : (g + block - 1) / block * block;
+    return {static_cast<int32_t>(WindowEndN(cursor) - cursor.window_n), g, pitch, tiling_.G};
+  }
+
+  __aicore__ inline LocalTensor<T> RstdStaging() const {
+    return tiling_.stat_is_float ? statistics_staging_ : statistics_staging_[tiling_.stat_elems];
+  }
+
+  __aicore__ inline void LoadStatistics(const Cursor& cursor) {
+    const RowShape shape = StatisticsRows(cursor);
     const int64_t offset = cursor.window_n * tiling_.G + cursor.window_g;
-    const LocalTensor<float> rstd = statistics_[tiling_.stat_elems];
-    const LocalTensor<T> rstd_staging =
-        tiling_.stat_is_float ? statistics_staging_ : statistics_staging_[tiling_.stat_elems];
-    context_.courier.BeforeLoad();
     context_.mean.Load(statistics_, statistics_staging_, offset, shape);
-    context_.rstd.Load(rstd, rstd_staging, offset, shape);
-    context_.courier.AfterLoad();
+    context_.rstd.Load(statistics_[tiling_.stat_elems], RstdStaging(), offset, shape);
+  }
+
+  // Mean and rstd of the window, one block each, `statistics_step_` blocks from one n to the next.
+  __aicore__ inline void SpreadStatistics(const Cursor& cursor) {
+    const RowShape shape = StatisticsRows(cursor);
+    const int32_t n = shape.rows;
+    const int32_t pitch = shape.pitch;
+    const LocalTensor<float> rstd = statistics_[tiling_.stat_elems];
     const int32_t count = RoundUpTo<kBlockLanes>(n * pitch);
     context_.mean.Widen(statistics_, statistics_staging_, count);
-    context_.rstd.Widen(rstd, rstd_staging, count);
+    context_.rstd.Widen(rstd, RstdStaging(), count);
     Order();
-    if (g == 1 && !all) {
+    if (shape.cols == 1 && tiling_.G != 1) {
       statistics_step_ = 1;
       PackStatistics(mean_, statistics_, n, pitch);
       PackStatistics(rstd_, rstd, n, pitch);
@@ -261,7 +283,6 @@ class GroupTiles {
       FillBlocks(mean_, statistics_, n * pitch);
       FillBlocks(rstd_, rstd, n * pitch);
     }
-    Order();
   }
 
   // Each row holds one value and zeros up to the pitch: its sum is the value.
