@@ -169,6 +169,7 @@ def variant_cases() -> Iterator[Case]:
         Case("tiles with owners", (8, 24, 1400, 4), cores=7),
         Case("streamed", (6, 16, 3136, 2), cores=3),
         Case("whole and dealt", (7, 22, 5000, 2), cores=3),
+        Case("trees in threes", (2, 16, 1284, 1), cores=2),
         Case("split", (2, 24, 3000, 2)),
         Case("rounds", (1, 12, 21_462, 4), cores=2),
         Case("parts of rows", (1, 6, 30_000, 2)),

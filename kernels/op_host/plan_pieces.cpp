@@ -130,8 +130,9 @@ void SetScratch(int64_t rows, GroupNormGradTiling& tiling) {
   tiling.tree_rows = static_cast<int32_t>(rows);
   tiling.scratch_elems = kNarrowScratch;
   if (blocks == 0) return;
-  const int64_t trees = 2 * rows * blocks * 8 + 64;
-  blocks /= StepBlocks(blocks);
+  const int64_t step = StepBlocks(blocks);
+  const int64_t trees = 2 * rows * blocks * 8 + (step < 4 ? 128 : 64);
+  blocks /= step;
   int64_t behind = 2 * rows * blocks * 8;
   if (blocks > 8 || (blocks > 1 && rows >= 16)) {
     behind += 2 * rows * (blocks / StepBlocks(blocks)) * 8 + 64;

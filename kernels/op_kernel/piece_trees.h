@@ -58,7 +58,7 @@ class PieceTrees {
     const int32_t blocks = tiling_.tree_lanes / kBlockLanes;
     const int32_t step = StepBlocks(blocks);
     const int32_t repeats = rows_ * (blocks / step);
-    const LocalTensor<float> next = Behind();
+    const LocalTensor<float> next = Behind(step);
     for (int32_t source = 0; source < sources; ++source) {
       SumBlocks(next[source * repeats * kBlockLanes], passes_.scratch[source * kBlockLanes],
                 repeats, step, TreeStep(), 1, sources);
@@ -86,9 +86,12 @@ class PieceTrees {
     return Parts() ? kBlockLanes : tiling_.row_pitch / tiling_.tree_lanes;
   }
 
-  // The scratch behind the trees.
-  __aicore__ inline LocalTensor<float> Behind() const {
-    return passes_.scratch[Sources() * tiling_.tree_rows * tiling_.tree_lanes + kTreeSlack];
+  // The scratch behind the trees, of which the next level sums `step` blocks at once. Its last
+  // repeat may look past them, at every second of 8 blocks: with steps of 2 and 3 by more than
+  // kTreeSlack.
+  __aicore__ inline LocalTensor<float> Behind(int32_t step) const {
+    const int32_t slack = step < kBlockLanes / 2 ? 2 * kTreeSlack : kTreeSlack;
+    return passes_.scratch[Sources() * tiling_.tree_rows * tiling_.tree_lanes + slack];
   }
 
   // A row, or a part of it that continues the tree of the one before: the units' sums are added up.
@@ -108,9 +111,10 @@ class PieceTrees {
         SumUnit(tree, grad_out[at], input[at], count, last);
         Order();
       } else {
-        SumUnit(Behind(), grad_out[at], input[at], count, last);
+        const LocalTensor<float> unit = Behind(kBlockLanes);
+        SumUnit(unit, grad_out[at], input[at], count, last);
         Order();
-        AscendC::Add(tree, tree, Behind(), lanes);  // beside the next unit's copies
+        AscendC::Add(tree, tree, unit, lanes);  // beside the next unit's copies
       }
       ++units_;
     }
