@@ -26,14 +26,19 @@ class GroupTiles {
     LoadGradOut(next, 0);
     for (int32_t slot = 1; slot < ring_.slots() && IsValid(next); ++slot) Load(next, slot);
     for (int32_t slot = 0; IsValid(cursor); slot = ring_.Step(slot, 1)) {
-      ring_.BeginCompute(slot);
-      Compute(cursor, slot);
       const Cursor done = cursor;
+      const bool in_steps = InSteps(done);
+      if (in_steps) {
+        FinishLastTile(done, slot);
+      } else {
+        ring_.BeginCompute(slot);
+        Compute(done, slot);
+      }
       Advance(cursor);
       const bool same_weight = cursor.window_g == done.window_g;
       if (!same_weight && !owns_) Flush(done);
       if (!IsValid(cursor) && LeavesSums()) context_.flags.Signal(kChannelSums);
-      if (tiling_.want_input) {
+      if (tiling_.want_input && !in_steps) {
         ring_.BeginStore(slot);
         const Tile tile = TileAt(done);
         StoreTile(tile, ring_.grad_out(slot));
@@ -93,7 +98,7 @@ class GroupTiles {
 
   __aicore__ inline void TakeBuffers() {
     UbArena& arena = context_.arena;
-    ring_.Init(context_.pipe, arena, tiling_.slots, tiling_.slot_elems);
+    ring_.Init(context_.pipe, arena, tiling_.slots, tiling_.slot_elems, tiling_.own_n > 0);
     units_.TakeBuffers();
     const int32_t window_values = tiling_.window_g * tiling_.channel_pitch;
     if (tiling_.unit_n > 1) {
@@ -188,6 +193,7 @@ class GroupTiles {
     if (context_.NeedProductSums()) {
       LoadTile(ring_.input(slot), context_.input, ShapeOf(TileAt(next)));
     }
+    if (InSteps(next)) ring_.EndHalf(Half::kOfGroup);
   }
 
   __aicore__ inline void LoadGradOut(Cursor& next, int32_t slot) {
@@ -320,6 +326,53 @@ class GroupTiles {
         units_.Compute(unit, ring_.grad_out(slot)[at], ring_.input(slot)[at]);
       }
     }
+  }
+
+  // An owner's last tile of one group: behind it comes nothing but its store, so that the input is
+  // centred while grad_out comes in, and half of grad_input leaves while the other is computed.
+  __aicore__ inline bool InSteps(const Cursor& cursor) const {
+    if (!kIsFloat<T> || !owns_ || !tiling_.want_input || tiling_.D == 1) return false;
+    Cursor after = cursor;
+    Advance(after);
+    return !IsValid(after) && TileAt(cursor).n_count == 1;
+  }
+
+  __aicore__ inline void FinishLastTile(const Cursor& cursor, int32_t slot) {
+    const LocalTensor<T>& grad_out = ring_.grad_out(slot);
+    const LocalTensor<T>& input = ring_.input(slot);
+    const int32_t at =
+        static_cast<int32_t>(cursor.n - cursor.window_n) * statistics_step_ * kBlockLanes;
+    const TileUnit unit{1,
+                        1,
+                        tiling_.channel_pitch,
+                        statistics_step_,
+                        mean_[at],
+                        rstd_[at],
+                        weight_,
+                        window_sums_,
+                        window_sums_[tiling_.window_g * tiling_.channel_pitch]};
+    ring_.BeginHalf(Half::kOfGroup);
+    units_.CentreGroup(unit, input);
+    ring_.BeginCompute(slot);
+    units_.SumGroup(unit, grad_out, input);
+    const int32_t rows = static_cast<int32_t>(tiling_.D);
+    const int32_t half = rows / 2;
+    units_.GradientRows(unit, grad_out, input, 0, half);
+    ring_.BeginStoreHalf();
+    StoreGroupRows(cursor, grad_out, 0, half);
+    units_.GradientRows(unit, grad_out, input, half, rows - half);
+    ring_.BeginStore(slot);
+    StoreGroupRows(cursor, grad_out, half, rows - half);
+  }
+
+  __aicore__ inline void StoreGroupRows(const Cursor& cursor, const LocalTensor<T>& data,
+                                        int32_t row, int32_t rows) {
+    const int64_t offset = ((cursor.n * tiling_.G + cursor.g) * tiling_.D + row) * tiling_.S;
+    const int32_t pitch = tiling_.row_pitch;
+    const int32_t cols = static_cast<int32_t>(tiling_.S);
+    const RowShape shape = cols == pitch ? RowShape{1, rows * cols, rows * cols, rows * cols}
+                                         : RowShape{rows, cols, pitch, cols};
+    StoreRows<T>(context_.grad_input, offset, data[row * pitch], shape);
   }
 
   // The weight of the tile's groups once for each n of a compute unit, by doubling.

@@ -93,8 +93,8 @@ class Courier {
   bool storing_ = false;
 };
 
-// Loads whose halves are waited for one by one: a group's last piece, and the last that is dealt to
-// the core. With kNone a load is waited for as a whole.
+// Loads whose halves are waited for one by one: a group's last piece, or an owner's last tile, and
+// the last piece that is dealt to the core. With kNone a load is waited for as a whole.
 enum class Half : int32_t { kOfGroup = 0, kOfDealt = 1, kNone = 2 };
 
 // The flag that lets the next load into a slot start, if one is to come.
@@ -119,6 +119,7 @@ class Ring {
     for (int32_t i = 0; i < halves_; ++i) {
       half_loaded_[i] = pipe->AllocEventID<AscendC::HardEvent::MTE2_V>();
     }
+    if (halves) half_computed_ = pipe->AllocEventID<AscendC::HardEvent::V_MTE3>();
     // Buffers of one half side by side: the change of half costs a gap.
     for (int32_t i = 0; i < slots; ++i) grad_out_[i] = arena.Take<T>(elems, BankHalf::kFirst);
     for (int32_t i = 0; i < slots; ++i) {
@@ -136,6 +137,7 @@ class Ring {
     for (int32_t i = 0; i < halves_; ++i) {
       pipe_->ReleaseEventID<AscendC::HardEvent::MTE2_V>(half_loaded_[i]);
     }
+    if (halves_ > 0) pipe_->ReleaseEventID<AscendC::HardEvent::V_MTE3>(half_computed_);
     for (int32_t i = 0; i < slots_; ++i) {
       pipe_->ReleaseEventID<AscendC::HardEvent::MTE2_V>(loaded_[i]);
       pipe_->ReleaseEventID<AscendC::HardEvent::V_MTE2>(read_[i]);
@@ -181,8 +183,8 @@ class Ring {
     last_user_[slot] = User::kVector;
   }
 
-  // The input and the first half of grad_out are there; a kind of half is on its way once at a
-  // time.
+  // The input, and of a piece the first half of grad_out, are there; a kind of half is on its way
+  // once at a time.
   __aicore__ inline void EndHalf(Half half) {
     AscendC::SetFlag<AscendC::HardEvent::MTE2_V>(half_loaded_[static_cast<int32_t>(half)]);
   }
@@ -201,6 +203,12 @@ class Ring {
     last_user_[slot] = User::kStore;
   }
 
+  // The same for what is ready of a slot that BeginStore follows for, at most once.
+  __aicore__ inline void BeginStoreHalf() {
+    AscendC::SetFlag<AscendC::HardEvent::V_MTE3>(half_computed_);
+    AscendC::WaitFlag<AscendC::HardEvent::V_MTE3>(half_computed_);
+  }
+
  private:
   static constexpr int32_t kHalves = static_cast<int32_t>(Half::kNone);
   enum class User : uint8_t { kNone, kVector, kStore };
@@ -210,7 +218,7 @@ class Ring {
   AscendC::TEventID loaded_[kMaxSlots], read_[kMaxSlots], computed_[kMaxSlots], stored_[kMaxSlots];
   User last_user_[kMaxSlots];
   bool released_[kMaxSlots];  // by a flag that is on its way
-  AscendC::TEventID half_loaded_[kHalves];
+  AscendC::TEventID half_loaded_[kHalves], half_computed_;
   AscendC::TPipe* pipe_ = nullptr;
   int32_t slots_ = 0;
   int32_t halves_ = 0;

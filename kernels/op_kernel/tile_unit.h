@@ -55,6 +55,24 @@ class TileUnits {
     }
   }
 
+  // Compute in steps, for one float32 group of rows: input - mean, which needs no grad_out, then
+  // the sums, then grad_input a few rows at a time.
+  __aicore__ inline void CentreGroup(const TileUnit& unit, const LocalTensor<T>& input) {
+    passes_.Centre(input, unit.mean, 1, tiling_.group_pitch, unit.step);
+  }
+  __aicore__ inline void SumGroup(const TileUnit& unit, const LocalTensor<T>& grad_out,
+                                  const LocalTensor<T>& input) {
+    const int32_t rows = static_cast<int32_t>(tiling_.D);
+    if (rows == tiling_.channel_pitch) PlaceVectors(rows);
+    SumUnit(1, grad_out, input, 0, rows);
+    FinishSums(unit);
+  }
+  __aicore__ inline void GradientRows(const TileUnit& unit, const LocalTensor<T>& grad_out,
+                                      const LocalTensor<T>& input, int32_t row, int32_t rows) {
+    const int32_t at = row * tiling_.row_pitch;
+    SecondPass(unit, 1, grad_out[at], input[at], row, rows, false);
+  }
+
  private:
   // The sums of `values` channels and the vectors behind them without a gap.
   __aicore__ inline void PlaceVectors(int32_t values) {
@@ -148,14 +166,20 @@ class TileUnits {
   __aicore__ inline void FirstPass(const TileUnit& unit, int32_t groups,
                                    const LocalTensor<T>& grad_out, const LocalTensor<T>& input,
                                    int32_t row, int32_t rows) {
-    const int32_t pitch = tiling_.row_pitch;
-    const int32_t group_elems = rows * pitch;
+    const int32_t group_elems = rows * tiling_.row_pitch;
     ToFloat(passes_.GradOut(grad_out), grad_out, groups * group_elems);
     if (context_.NeedProductSums()) {
       passes_.Centre(input, unit.mean, groups, group_elems, unit.step);
     } else {
       Order();
     }
+    SumUnit(groups, grad_out, input, row, rows);
+  }
+
+  __aicore__ inline void SumUnit(int32_t groups, const LocalTensor<T>& grad_out,
+                                 const LocalTensor<T>& input, int32_t row, int32_t rows) {
+    const int32_t pitch = tiling_.row_pitch;
+    const int32_t group_elems = rows * pitch;
     // Sums of all groups at once where one group's follow the other's without a gap.
     const bool joined = rows == tiling_.channel_pitch;
     const int32_t parts = joined ? 1 : groups;
