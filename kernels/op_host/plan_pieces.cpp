@@ -22,8 +22,7 @@ constexpr int64_t kWorkElems[] = {8192, 7168, 6144, 5120, 4096, 3072, 2048};
 constexpr int64_t kNarrowScratch = 3072;  // 16-bit data: the steps of two trees of a unit
 constexpr int64_t kTreeScratch = 2048;    // beside the trees of rows, if these take less
 constexpr int64_t kMaxTreeRows = 255;     // that one instruction finishes
-constexpr int64_t kPartsOfTree = 32;    // of a row whose sums are added up before its tree goes on
-constexpr int64_t kWideScratch = 5376;  // float32: beside them the products of a row of 4096
+constexpr int64_t kWideScratch = 5376;    // float32: beside them the products of a row of 4096
 constexpr int64_t kMaxVectorElems = 512;
 constexpr int64_t kMaxShareGroups = 32;  // whose sums a core keeps between the passes
 constexpr int64_t kMaxWholeGroups = kStatisticsWindow / 2;  // before dealt ones
@@ -202,9 +201,10 @@ double VectorBytes(double piece_bytes, const GroupNormGradTiling& tiling) {
   const int64_t row = std::max(tiling.row_pieces > 1 ? tiling.piece_elems : tiling.row_pitch, 1);
   const int64_t units = tiling.work_rows > 0 ? CeilDiv(tiling.piece_rows, tiling.work_rows)
                                              : tiling.piece_rows * CeilDiv(row, tiling.work_elems);
-  const double finishes = tiling.row_pieces > 1
-                              ? 1.0 / static_cast<double>(std::min(tiling.row_pieces, kPartsOfTree))
-                              : static_cast<double>(tiling.piece_rows) / tiling.tree_rows;
+  const double finishes =
+      tiling.row_pieces > 1
+          ? 1.0 / static_cast<double>(std::min<int64_t>(tiling.row_pieces, kMostUnits))
+          : static_cast<double>(tiling.piece_rows) / tiling.tree_rows;
   const double starts =
       tiling.tree_lanes > 0
           ? static_cast<double>(units) * CostRates::kUnitStarts + finishes * CostRates::kTreeStarts

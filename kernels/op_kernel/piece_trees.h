@@ -7,9 +7,6 @@
 
 namespace group_norm_grad {
 
-// Units in a row that are added up one by one before their tree goes on.
-constexpr int32_t kMostUnits = 32;
-
 template <class T>
 class PieceTrees {
  public:

@@ -25,6 +25,8 @@ constexpr int32_t kMaxHalvedSlots = 3;
 constexpr int32_t kGroupSums = 16;
 // Groups of a walk over pieces whose mean and rstd are loaded together.
 constexpr int32_t kStatisticsWindow = 32;
+// 16-bit parts of a row whose sums are added up one by one before their tree goes on.
+constexpr int32_t kMostUnits = 32;
 constexpr int32_t kMaxRounds = 8;          // each has a flag between cores
 constexpr int32_t kBankGroupsBytes = 512;  // of the unified buffer: once round the bank groups
 
